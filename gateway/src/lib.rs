@@ -1,0 +1,3 @@
+//! S3 gateway: speaks S3 to clients and `holdfast-wire` to replicas. Stateless.
+
+pub mod router;

@@ -1,0 +1,68 @@
+//! The seam to the ordered key-value engine: six functions, several implementations, one conformance suite.
+
+use bytes::Bytes;
+
+/// Why an engine failed. Never a reason to go on: the process ends and the index is verified or rebuilt.
+#[derive(Debug, thiserror::Error)]
+#[error("index engine: {0}")]
+pub struct EngineError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// Which of the engine's two key spaces. Both are written in one atomic batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Space {
+    /// Records: small values, scanned in order.
+    Records,
+    /// Inline bodies: larger values, read by key.
+    Bodies,
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mutation {
+    /// Sets a key.
+    Put(Space, Vec<u8>, Bytes),
+    /// Removes a key, if it is there.
+    Remove(Space, Vec<u8>),
+}
+
+/// Whether a batch must survive a power cut when `write` returns. Buffered batches survive as a prefix: a later one
+/// never without the earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// The raft log has it: a lost tail is replayed.
+    Buffered,
+    /// This batch and all before it.
+    Synced,
+}
+
+/// What an engine tells about itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// Bytes buffered in memory.
+    pub memory_bytes: u64,
+}
+
+/// One row of a range: key and value.
+pub type Row = Result<(Bytes, Bytes), EngineError>;
+
+/// Reading: an engine as it is now, or frozen.
+pub trait View: Send + Sync {
+    /// The value of `key`.
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError>;
+    /// Rows with `from <= key < to` in byte order; an empty `to` has no upper end. Rows come lazily.
+    fn range<'a>(&'a self, space: Space, from: &[u8], to: &[u8]) -> Box<dyn Iterator<Item = Row> + Send + 'a>;
+}
+
+/// An ordered key-value engine.
+pub trait Engine: View + 'static {
+    /// Applies all mutations, or none.
+    fn write(&self, batch: Vec<Mutation>, durability: Durability) -> Result<(), EngineError>;
+    /// A frozen view: later writes do not show in it. Cheap.
+    fn snapshot(&self) -> Box<dyn View>;
+    /// Removes every key with this prefix in both spaces. Not atomic: may be interrupted and repeated.
+    fn clear(&self, prefix: &[u8]) -> Result<(), EngineError>;
+    /// What the engine tells about itself.
+    fn stats(&self) -> EngineStats;
+}

@@ -1,0 +1,3 @@
+//! The state machine and its tables: pure decisions over an ordered key-value engine.
+
+pub mod engine;

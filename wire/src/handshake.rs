@@ -1,0 +1,206 @@
+//! The first bytes on every connection between nodes: both sides prove that they know the cluster's secret, and that
+//! they mean the same cluster and node, before a request is read. HTTP/1.1 follows on the same stream.
+//!
+//! ```text
+//! client  "HFP" 0x01 | nonce 32 | cluster u128 LE (0: any) | node u64 LE (0: any)
+//! server  verdict u8 | nonce 32 | cluster u128 LE (0: none yet) | node u64 LE (0: none yet) | mac 32
+//! client  mac 32
+//! server  0x00
+//! ```
+//! A mac is HMAC-SHA256 under the secret over `"server"` or `"client"` and both hellos.
+
+use std::io;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::id::{ClusterId, NodeId};
+use crate::seam::{Connection, Random};
+
+const MAGIC: [u8; 4] = *b"HFP\x01";
+const CLIENT_HELLO: usize = 4 + 32 + 16 + 8;
+const SERVER_HELLO: usize = 1 + 32 + 16 + 8;
+
+const WELCOME: u8 = 0;
+const OTHER_CLUSTER: u8 = 1;
+const OTHER_NODE: u8 = 2;
+const WRONG_SECRET: u8 = 3;
+
+/// The secret that all processes of a cluster share. Empty only when every address is loopback.
+#[derive(Clone)]
+pub struct ClusterSecret(Vec<u8>);
+
+impl ClusterSecret {
+    /// Takes the secret's bytes.
+    pub fn new(secret: impl Into<Vec<u8>>) -> Self {
+        Self(secret.into())
+    }
+
+    fn mac(&self, side: &str, client: &[u8], server: &[u8]) -> Hmac<Sha256> {
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(side.as_bytes());
+        mac.update(client);
+        mac.update(server);
+        mac
+    }
+}
+
+/// Who a process is, or whom it wants to reach. `None` is "not yet known" or "anybody".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster.
+    pub cluster: Option<ClusterId>,
+    /// The node.
+    pub node: Option<NodeId>,
+}
+
+impl Identity {
+    fn bytes(&self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[..16].copy_from_slice(&self.cluster.unwrap_or_default().0.to_le_bytes());
+        bytes[16..].copy_from_slice(&self.node.unwrap_or_default().0.to_le_bytes());
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Self {
+        let cluster = u128::from_le_bytes(bytes[..16].try_into().expect("16 bytes"));
+        let node = u64::from_le_bytes(bytes[16..24].try_into().expect("8 bytes"));
+        Self { cluster: (cluster != 0).then_some(ClusterId(cluster)), node: (node != 0).then_some(NodeId(node)) }
+    }
+}
+
+/// Why a connection was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeError {
+    /// The connection broke.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The other side speaks something else.
+    #[error("the other side does not speak this version of the peer protocol")]
+    NotOurProtocol,
+    /// The other side belongs to another cluster.
+    #[error("the other side belongs to another cluster; check the peer addresses")]
+    OtherCluster,
+    /// Another node answers at this address.
+    #[error("another node answers at this address")]
+    OtherNode,
+    /// The secrets differ.
+    #[error("the cluster secrets differ; set the same HOLDFAST_CLUSTER_SECRET everywhere")]
+    WrongSecret,
+}
+
+/// The connecting side. Returns who answered.
+pub async fn connect(
+    stream: &mut dyn Connection,
+    secret: &ClusterSecret,
+    random: &dyn Random,
+    wanted: Identity,
+) -> Result<Identity, HandshakeError> {
+    let mut hello = [0; CLIENT_HELLO];
+    hello[..4].copy_from_slice(&MAGIC);
+    random.fill(&mut hello[4..36]);
+    hello[36..].copy_from_slice(&wanted.bytes());
+    stream.write_all(&hello).await?;
+
+    let mut answer = [0; SERVER_HELLO];
+    stream.read_exact(&mut answer).await?;
+    match answer[0] {
+        WELCOME => {}
+        OTHER_CLUSTER => return Err(HandshakeError::OtherCluster),
+        OTHER_NODE => return Err(HandshakeError::OtherNode),
+        _ => return Err(HandshakeError::NotOurProtocol),
+    }
+    let mut mac = [0; 32];
+    stream.read_exact(&mut mac).await?;
+    secret.mac("server", &hello, &answer).verify_slice(&mac).map_err(|_| HandshakeError::WrongSecret)?;
+    stream.write_all(&secret.mac("client", &hello, &answer).finalize().into_bytes()).await?;
+    match stream.read_u8().await? {
+        WELCOME => Ok(Identity::from_bytes(&answer[33..])),
+        WRONG_SECRET => Err(HandshakeError::WrongSecret),
+        _ => Err(HandshakeError::NotOurProtocol),
+    }
+}
+
+/// The accepting side.
+pub async fn accept(
+    stream: &mut dyn Connection,
+    secret: &ClusterSecret,
+    random: &dyn Random,
+    own: Identity,
+) -> Result<(), HandshakeError> {
+    let mut hello = [0; CLIENT_HELLO];
+    stream.read_exact(&mut hello).await?;
+    if hello[..4] != MAGIC {
+        return Err(HandshakeError::NotOurProtocol);
+    }
+    let wanted = Identity::from_bytes(&hello[36..]);
+    let verdict = match (wanted.cluster, own.cluster) {
+        (Some(wanted), Some(own)) if wanted != own => OTHER_CLUSTER,
+        _ => match wanted.node {
+            Some(node) if own.node != Some(node) => OTHER_NODE,
+            _ => WELCOME,
+        },
+    };
+    let mut answer = [0; SERVER_HELLO];
+    answer[0] = verdict;
+    random.fill(&mut answer[1..33]);
+    answer[33..].copy_from_slice(&own.bytes());
+    stream.write_all(&answer).await?;
+    match verdict {
+        OTHER_CLUSTER => return Err(HandshakeError::OtherCluster),
+        OTHER_NODE => return Err(HandshakeError::OtherNode),
+        _ => {}
+    }
+    stream.write_all(&secret.mac("server", &hello, &answer).finalize().into_bytes()).await?;
+    let mut mac = [0; 32];
+    stream.read_exact(&mut mac).await?;
+    if secret.mac("client", &hello, &answer).verify_slice(&mac).is_err() {
+        stream.write_u8(WRONG_SECRET).await?;
+        return Err(HandshakeError::WrongSecret);
+    }
+    stream.write_u8(WELCOME).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seam::OsRandom;
+
+    async fn shake(client: (&str, Identity), server: (&str, Identity)) -> Result<Identity, HandshakeError> {
+        let (mut near, mut far) = tokio::io::duplex(1024);
+        let (client_secret, server_secret) = (ClusterSecret::new(client.0), ClusterSecret::new(server.0));
+        let accepting = async move {
+            let accepted = accept(&mut far, &server_secret, &OsRandom, server.1).await;
+            drop(far);
+            accepted
+        };
+        let connecting = async move {
+            let connected = connect(&mut near, &client_secret, &OsRandom, client.1).await;
+            drop(near);
+            connected
+        };
+        let (connected, accepted) = tokio::join!(connecting, accepting);
+        assert_eq!(connected.is_ok(), accepted.is_ok(), "both sides agree: {connected:?} {accepted:?}");
+        connected
+    }
+
+    #[tokio::test]
+    async fn only_the_same_secret_cluster_and_node_pass() {
+        let own = Identity { cluster: Some(ClusterId(7)), node: Some(NodeId(2)) };
+        let any = Identity::default();
+        assert_eq!(shake(("s", any), ("s", own)).await.unwrap(), own);
+        assert_eq!(shake(("s", own), ("s", own)).await.unwrap(), own);
+        assert!(matches!(
+            shake(("x", any), ("s", own)).await,
+            Err(HandshakeError::WrongSecret | HandshakeError::Io(_))
+        ));
+        assert!(matches!(shake(("", any), ("s", own)).await, Err(HandshakeError::WrongSecret | HandshakeError::Io(_))));
+        let other = Identity { cluster: Some(ClusterId(8)), ..own };
+        assert!(matches!(shake(("s", other), ("s", own)).await, Err(HandshakeError::OtherCluster)));
+        let other = Identity { node: Some(NodeId(3)), ..own };
+        assert!(matches!(shake(("s", other), ("s", own)).await, Err(HandshakeError::OtherNode)));
+        assert!(matches!(shake(("s", own), ("s", any)).await, Err(HandshakeError::OtherNode)));
+    }
+}
