@@ -7,4 +7,5 @@ pub mod blob;
 pub mod file;
 pub mod index;
 pub mod log;
+pub mod position;
 pub mod raft;
