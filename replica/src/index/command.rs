@@ -1,0 +1,220 @@
+//! What stands in the log: commands in their envelopes, and the outcomes that `apply` gives.
+//!
+//! ```text
+//! envelope   01 | postcard(Envelope)
+//! ```
+//! The first byte is the version. `0x00` and `0xff` are never versions: the log uses them for blank and membership
+//! entries.
+
+use std::fmt;
+
+use bytes::Bytes;
+use holdfast_wire::bucket::Bucket;
+use holdfast_wire::heartbeat::{Layout, NodeInfo};
+use holdfast_wire::id::{BucketId, BucketName, ClusterId, Epoch, GroupId, NodeId, RequestId};
+use holdfast_wire::placement::{HashRange, Placement};
+use holdfast_wire::request::{RootRefusal, Write, WriteOutcome};
+use serde::{Deserialize, Serialize};
+
+/// The version of the envelope's bytes.
+const VERSION: u8 = 1;
+
+/// A command with what the leader adds to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// The request's identity: a repeated one returns the first outcome.
+    pub request: Option<RequestId>,
+    /// The leader's clock when it proposed the entry, Unix milliseconds. `apply` has no other.
+    pub now_ms: u64,
+    /// The command.
+    pub command: Command,
+}
+
+/// Bytes that are no envelope of a known version: the software is older than the log, or the log is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an envelope of a known version")]
+pub struct NotAnEnvelope;
+
+impl Envelope {
+    /// Its bytes.
+    pub fn encode(&self) -> Bytes {
+        let mut bytes = Vec::with_capacity(256 + self.command.body_len());
+        bytes.push(VERSION);
+        postcard::to_extend(self, bytes).expect("an envelope is always encodable").into()
+    }
+
+    /// The envelope behind `bytes`.
+    pub fn decode(bytes: &[u8]) -> Result<Self, NotAnEnvelope> {
+        match bytes.split_first() {
+            Some((&VERSION, rest)) => match postcard::take_from_bytes(rest) {
+                Ok((envelope, [])) => Ok(envelope),
+                Ok(_) | Err(_) => Err(NotAnEnvelope),
+            },
+            _ => Err(NotAnEnvelope),
+        }
+    }
+}
+
+/// A change of one group's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// A client's write (shards).
+    Write(Write),
+    /// Sets this shard's copy of a bucket, unless the copy it has is as new (shards). Gives
+    /// [`Outcome::BucketInstalled`].
+    InstallBucket(Bucket),
+    /// Drops an empty bucket with its open uploads, for good: its id is refused from then on (shards). Gives
+    /// [`Outcome::BucketInstalled`]; a bucket that holds objects stays.
+    RemoveBucket {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// Says which points of the hash space the shard holds, if `epoch` is newer than the last (shards).
+    SetRange {
+        /// The range.
+        range: HashRange,
+        /// Of the shard's entry in the map.
+        epoch: Epoch,
+    },
+    /// A change of nodes, map or buckets (root).
+    Root(RootCommand),
+    /// Housekeeping: forgets trash and finished uploads older than this. Bounded per command; to be repeated.
+    Collect {
+        /// Unix milliseconds.
+        before_ms: u64,
+    },
+}
+
+impl Command {
+    /// Bytes of the inline body that it carries.
+    fn body_len(&self) -> usize {
+        use holdfast_wire::object::NewBody;
+        match self {
+            Self::Write(Write::Put(put)) => match &put.body {
+                NewBody::Inline(bytes) => bytes.len(),
+                NewBody::Blob { .. } => 0,
+            },
+            Self::Write(Write::PutPart(part)) => match &part.body {
+                NewBody::Inline(bytes) => bytes.len(),
+                NewBody::Blob { .. } => 0,
+            },
+            _ => 0,
+        }
+    }
+}
+
+/// A change of nodes, map or buckets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RootCommand {
+    /// The first of all; later ones change nothing.
+    Genesis {
+        /// The cluster.
+        cluster: ClusterId,
+        /// First nodes and map; its version is set by `apply`.
+        layout: Layout,
+        /// How many voters a group should have.
+        replicas: u8,
+    },
+    /// Reserves name and id: the bucket is `Creating`. Asked again by the same owner meanwhile, gives it again.
+    CreateBucket {
+        /// The name.
+        name: BucketName,
+        /// Access-key id of the owner.
+        owner: String,
+        /// What of its keys is hashed.
+        placement: Placement,
+        /// First tags.
+        tags: Vec<(String, String)>,
+    },
+    /// `Creating` → `Active`.
+    ActivateBucket {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// Replaces the tags of an active bucket.
+    SetBucketTags {
+        /// The name.
+        name: BucketName,
+        /// The tags.
+        tags: Vec<(String, String)>,
+    },
+    /// `Active` → `Deleting`. A bucket that is already being deleted is given again, so that a deletion whose
+    /// coordinator died can be finished.
+    BeginDeleteBucket {
+        /// The name.
+        name: BucketName,
+    },
+    /// `Deleting` → `Active`.
+    AbandonDeleteBucket {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// Forgets a bucket that is `Deleting` or `Creating`; an active one is busy.
+    RemoveBucket {
+        /// The bucket.
+        bucket: BucketId,
+    },
+    /// Gives a node an id and its place in the groups. A name that another node has means: replace that node.
+    Join {
+        /// Who joins.
+        node: NodeInfo,
+    },
+    /// Takes a node out of the cluster and its groups.
+    RemoveNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// Says who is to vote in a group.
+    SetVoters {
+        /// The group.
+        group: GroupId,
+        /// The nodes.
+        voters: Vec<NodeId>,
+    },
+    /// A node's address or version has changed. Its name stays.
+    UpdateNode {
+        /// The node.
+        node: NodeInfo,
+    },
+}
+
+/// What became of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The entry carried no command, or one that says nothing to this group (a group that the map does not have).
+    None,
+    /// Of a write.
+    Written(WriteOutcome),
+    /// Of [`Command::InstallBucket`] and [`Command::RemoveBucket`].
+    BucketInstalled {
+        /// Whether the bucket has no objects in this shard. Open uploads do not count.
+        empty: bool,
+    },
+    /// The bucket as it is now.
+    Bucket(Bucket),
+    /// Root changed nothing.
+    RootRefused(RootRefusal),
+    /// Of [`RootCommand::Join`].
+    Joined {
+        /// The node's id.
+        node: NodeId,
+    },
+    /// Done, nothing to tell.
+    Done,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("nothing"),
+            Self::Written(WriteOutcome::Stored { seq, .. }) => write!(f, "stored as {seq}"),
+            Self::Written(WriteOutcome::Deleted { seq, .. }) => write!(f, "deleted by {seq}"),
+            Self::Written(WriteOutcome::Refused(refusal)) => write!(f, "refused: {refusal}"),
+            Self::BucketInstalled { empty } => write!(f, "bucket installed (empty: {empty})"),
+            Self::Bucket(bucket) => write!(f, "bucket {} in revision {}", bucket.name, bucket.revision),
+            Self::RootRefused(refusal) => write!(f, "refused: {refusal}"),
+            Self::Joined { node } => write!(f, "joined as node {node}"),
+            Self::Done => f.write_str("done"),
+        }
+    }
+}
