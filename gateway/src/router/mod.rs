@@ -1,19 +1,39 @@
 //! From buckets and keys to replicas: finds shard and leader, balances reads, hides failovers, merges listings.
+//!
+//! Every request has a deadline. Writes go to the leader ([`lead`]) and keep apart what is certain not to have been
+//! applied from what may have been; reads go to any replica ([`ask`]).
+
+mod ask;
+mod body;
+mod buckets;
+mod core;
+mod lead;
+mod list;
+mod merge;
+mod metrics;
+mod read;
+mod retry;
+mod upload;
+mod write;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use holdfast_wire::bucket::{AckMode, Bucket, ReadMode};
-use holdfast_wire::condition::WriteCondition;
 use holdfast_wire::error::CallError;
 use holdfast_wire::heartbeat::ClusterView;
-use holdfast_wire::id::{BlobId, BucketName, ObjectKey, Seq, UploadId};
-use holdfast_wire::object::{Object, Part, Upload};
-use holdfast_wire::placement::Placement;
-use holdfast_wire::request::{
-    GetObject, ListObjects, ListPage, ListUploads, NotRead, Refusal, RootRefusal, Write, WriteOutcome,
-};
+use holdfast_wire::id::{ObjectKey, Seq};
+use holdfast_wire::object::Object;
+use holdfast_wire::request::{NotRead, Refusal, RootRefusal, WriteOutcome};
+use holdfast_wire::seam::Seams;
+use tokio::time::Instant;
+
+use self::core::Core;
+use crate::membership::Membership;
+
+pub use metrics::{Cause, RouterMetrics};
 
 /// What a client asked for beyond plain S3, per request.
 #[derive(Clone, Copy, Debug, Default)]
@@ -73,112 +93,56 @@ pub struct Got {
     pub body: BoxStream<'static, Result<Bytes, CallError>>,
 }
 
-/// Finds replicas and talks to them. Cheap to clone.
+/// How patient the router is, and where it counts.
 #[derive(Clone)]
-pub struct Router {}
+pub struct RouterOptions {
+    /// When a request is given up.
+    pub deadline: Duration,
+    /// How long one attempt of it may take.
+    pub attempt: Duration,
+    /// Counters, for operators.
+    pub metrics: Arc<RouterMetrics>,
+}
 
-#[allow(unused_variables, missing_docs, clippy::todo)]
-impl Router {
-    /// The bucket of this name, from the cache or from root.
-    pub async fn bucket(&self, name: &BucketName) -> Result<Arc<Bucket>, RouteError> {
-        todo!()
-    }
-    /// The bucket of this name, from root.
-    pub async fn bucket_now(&self, name: &BucketName) -> Result<Arc<Bucket>, RouteError> {
-        todo!()
-    }
-    /// All buckets, by name.
-    pub async fn buckets(&self) -> Result<Vec<Bucket>, RouteError> {
-        todo!()
-    }
-    /// Creates a bucket; `Root(BucketExists)` when it exists.
-    pub async fn create_bucket(
-        &self,
-        name: BucketName,
-        owner: String,
-        placement: Placement,
-        tags: Vec<(String, String)>,
-    ) -> Result<Arc<Bucket>, RouteError> {
-        todo!()
-    }
-    pub async fn delete_bucket(&self, name: BucketName) -> Result<(), RouteError> {
-        todo!()
-    }
-    pub async fn set_bucket_tags(
-        &self,
-        name: BucketName,
-        tags: Vec<(String, String)>,
-    ) -> Result<Arc<Bucket>, RouteError> {
-        todo!()
-    }
-
-    /// Carries out a write of one key. Retries what is certain not to have been applied, and repeats with the same
-    /// request id what may have been. On `NoSuchBucket` forgets the cached bucket.
-    pub async fn write(
-        &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        modes: Modes,
-        write: Write,
-    ) -> Result<Written, RouteError> {
-        todo!()
-    }
-    /// Deletes many keys, shard by shard side by side; one answer per key in the order given.
-    pub async fn delete_many(
-        &self,
-        bucket: &Bucket,
-        modes: Modes,
-        keys: Vec<(ObjectKey, WriteCondition)>,
-    ) -> Vec<Result<Option<Seq>, RouteError>> {
-        todo!()
-    }
-    /// Streams a large body to the leader of the key's shard: on disk on a majority when it returns.
-    /// `retry` gives the body a second time if it was kept (small enough); otherwise a failure is final.
-    pub async fn upload(
-        &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        body: BoxStream<'static, Result<Bytes, CallError>>,
-    ) -> Result<BlobId, RouteError> {
-        todo!()
-    }
-    /// Reclaims an uploaded blob that will not be committed. Best effort.
-    pub async fn drop_blob(&self, bucket: &Bucket, key: &ObjectKey, blob: BlobId) {
-        todo!()
-    }
-    /// Reads an object; `get.bucket` and `get.key` are those of the arguments.
-    pub async fn get(&self, bucket: &Bucket, modes: Modes, get: GetObject) -> Result<Got, RouteError> {
-        todo!()
-    }
-    /// A page of a listing, merged over every shard that can hold the prefix.
-    pub async fn list(&self, bucket: &Bucket, modes: Modes, list: ListObjects) -> Result<ListPage, RouteError> {
-        todo!()
-    }
-    /// Open uploads, merged likewise: uploads in order, common prefixes in order, whether there is more.
-    pub async fn list_uploads(
-        &self,
-        bucket: &Bucket,
-        list: ListUploads,
-    ) -> Result<(Vec<Upload>, Vec<String>, bool), RouteError> {
-        todo!()
-    }
-    /// An upload and its parts above number `after`, at most `limit`, and whether there is more. Always strong.
-    pub async fn list_parts(
-        &self,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        upload: UploadId,
-        after: u16,
-        limit: u32,
-    ) -> Result<(Upload, Vec<Part>, bool), RouteError> {
-        todo!()
-    }
-    /// Whether two keys live in one shard, so that a copy moves no bytes.
-    pub fn same_shard(&self, a: (&Bucket, &ObjectKey), b: (&Bucket, &ObjectKey)) -> bool {
-        todo!()
-    }
-    /// The cluster as this gateway sees it.
-    pub fn view(&self) -> Option<Arc<ClusterView>> {
-        todo!()
+impl Default for RouterOptions {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(8),
+            attempt: Duration::from_millis(2500),
+            metrics: Arc::new(RouterMetrics::default()),
+        }
     }
 }
+
+/// Finds replicas and talks to them. Cheap to clone.
+#[derive(Clone)]
+pub struct Router {
+    core: Arc<Core>,
+}
+
+impl Router {
+    /// Routes by what `membership` hears.
+    pub fn new(membership: Arc<Membership>, seams: Seams, options: RouterOptions) -> Self {
+        Self { core: Arc::new(Core::new(membership, seams, options)) }
+    }
+
+    /// Whether two keys live in one shard, so that a copy moves no bytes. False while no map is known.
+    pub fn same_shard(&self, a: (&Bucket, &ObjectKey), b: (&Bucket, &ObjectKey)) -> bool {
+        let view = self.core.view();
+        let shard = |(bucket, key)| write::shard_of(&view, write::point_of(bucket, key));
+        shard(a).is_some() && shard(a) == shard(b)
+    }
+
+    /// The cluster as this gateway sees it; `None` before the first heartbeat.
+    pub fn view(&self) -> Option<Arc<ClusterView>> {
+        self.core.view().report(Instant::now()).map(Arc::new)
+    }
+
+    /// What was counted so far.
+    pub fn metrics(&self) -> &Arc<RouterMetrics> {
+        &self.core.metrics
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! Buckets: a cache of root's records, and the requests that change them.
+//!
+//! A record is used for five seconds without a question; then one request looks whether it has changed while the
+//! others go on with it. Wrong ids correct themselves (a shard that does not know the bucket says so). That there is
+//! no such bucket is never remembered.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_wire::bucket::{Bucket, BucketState};
+use holdfast_wire::id::{BucketId, BucketName, GroupId};
+use holdfast_wire::placement::Placement;
+use holdfast_wire::request::{Request, Response, RootRefusal, RootRequest};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::ask::Ask;
+use super::core::{Core, Pace};
+use super::lead::Lead;
+use super::{RouteError, Router};
+
+/// How long a record is used without asking root whether it has changed.
+const FRESH_FOR: Duration = Duration::from_secs(5);
+/// How long that question may hold up the request that asks it.
+const REFRESH_WITHIN: Duration = Duration::from_millis(250);
+/// Creating, changing and deleting a bucket goes through every shard.
+const EVERY_SHARD_WITHIN: Duration = Duration::from_secs(6);
+
+/// Records of buckets that exist.
+#[derive(Default)]
+pub(super) struct BucketCache {
+    entries: Mutex<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    by_name: HashMap<BucketName, Entry>,
+    /// Counts removals: an answer that was asked for before one may tell of what was removed.
+    removals: u64,
+}
+
+struct Entry {
+    bucket: Arc<Bucket>,
+    checked: Instant,
+}
+
+/// What the cache knows.
+enum Cached {
+    Fresh(Arc<Bucket>),
+    /// Usable, and the caller is the one to ask root.
+    Stale(Arc<Bucket>),
+    Nothing,
+}
+
+impl BucketCache {
+    fn look(&self, name: &BucketName, now: Instant) -> Cached {
+        let mut entries = self.entries.lock();
+        let Some(entry) = entries.by_name.get_mut(name) else { return Cached::Nothing };
+        if now.duration_since(entry.checked) <= FRESH_FOR {
+            return Cached::Fresh(entry.bucket.clone());
+        }
+        entry.checked = now;
+        Cached::Stale(entry.bucket.clone())
+    }
+
+    fn removals(&self) -> u64 {
+        self.entries.lock().removals
+    }
+
+    /// Keeps a record that root was asked for when there had been so many removals.
+    fn keep(&self, bucket: Arc<Bucket>, removals: u64, now: Instant) {
+        let mut entries = self.entries.lock();
+        let age = |bucket: &Bucket| (bucket.id, bucket.revision);
+        let known = entries.by_name.get(&bucket.name);
+        if entries.removals == removals && known.is_none_or(|known| age(&known.bucket) <= age(&bucket)) {
+            entries.by_name.insert(bucket.name.clone(), Entry { bucket, checked: now });
+        }
+    }
+
+    /// Forgets the record of this name up to `id`: a bucket made since then stays.
+    fn forget(&self, name: &BucketName, id: Option<BucketId>) {
+        let mut entries = self.entries.lock();
+        entries.removals += 1;
+        if entries.by_name.get(name).is_some_and(|entry| id.is_none_or(|id| entry.bucket.id <= id)) {
+            entries.by_name.remove(name);
+        }
+    }
+}
+
+impl Core {
+    /// The bucket from root.
+    pub async fn resolve(self: &Arc<Self>, name: &BucketName, deadline: Instant) -> Result<Arc<Bucket>, RouteError> {
+        let removals = self.buckets.removals();
+        match self.ask_root(RootRequest::Bucket { name: name.clone() }, deadline).await? {
+            Response::Bucket(bucket) if bucket.state != BucketState::Creating => {
+                let bucket = Arc::new(*bucket);
+                self.buckets.keep(bucket.clone(), removals, Instant::now());
+                Ok(bucket)
+            }
+            Response::Bucket(_) | Response::RootRefused(RootRefusal::NoSuchBucket) => {
+                self.buckets.forget(name, None);
+                Err(RouteError::NoSuchBucket)
+            }
+            Response::RootRefused(refusal) => Err(RouteError::Root(refusal)),
+            other => Err(self.nonsense(&other)),
+        }
+    }
+
+    /// The bucket that now has the name of one that a shard does not know.
+    pub async fn resolve_again(self: &Arc<Self>, old: &Bucket, deadline: Instant) -> Result<Arc<Bucket>, RouteError> {
+        self.buckets.forget(&old.name, Some(old.id));
+        self.resolve(&old.name, deadline).await
+    }
+
+    async fn ask_root(self: &Arc<Self>, root: RootRequest, deadline: Instant) -> Result<Response, RouteError> {
+        let request = |_, _| Request::Root(root.clone());
+        let ask = Ask { group: &|view| has_map(view), request: &request, pace: Pace::Root, avoid: &[], deadline };
+        Ok(self.ask(ask).await?.response)
+    }
+
+    async fn lead_root(&self, root: RootRequest) -> Result<Response, RouteError> {
+        let request = |_, _| Request::Root(root.clone());
+        let deadline = self.deadline();
+        let attempt = EVERY_SHARD_WITHIN.max(self.options.attempt);
+        Ok(self.lead(Lead { group: &|view| has_map(view), request: &request, attempt, deadline }).await?.response)
+    }
+
+    async fn changed_bucket(&self, root: RootRequest) -> Result<Arc<Bucket>, RouteError> {
+        let removals = self.buckets.removals();
+        match self.lead_root(root).await? {
+            Response::Bucket(bucket) => {
+                let bucket = Arc::new(*bucket);
+                self.buckets.keep(bucket.clone(), removals, Instant::now());
+                Ok(bucket)
+            }
+            Response::RootRefused(RootRefusal::NoSuchBucket) => Err(RouteError::NoSuchBucket),
+            Response::RootRefused(refusal) => Err(RouteError::Root(refusal)),
+            other => Err(self.nonsense(&other)),
+        }
+    }
+}
+
+fn has_map(view: &crate::membership::View) -> Option<GroupId> {
+    view.layout().map.group(GroupId::ROOT).map(|place| place.group)
+}
+
+impl Router {
+    /// The bucket of this name, from the cache or from root. What other gateways change arrives within five seconds.
+    pub async fn bucket(&self, name: &BucketName) -> Result<Arc<Bucket>, RouteError> {
+        match self.core.buckets.look(name, Instant::now()) {
+            Cached::Fresh(bucket) => Ok(bucket),
+            Cached::Stale(bucket) => {
+                let deadline = Instant::now() + REFRESH_WITHIN;
+                match tokio::time::timeout_at(deadline, self.core.resolve(name, self.core.deadline())).await {
+                    Ok(Ok(bucket)) => Ok(bucket),
+                    Ok(Err(RouteError::NoSuchBucket)) => Err(RouteError::NoSuchBucket),
+                    // Root does not answer now: reads of what is here must go on.
+                    Ok(Err(_)) | Err(_) => Ok(bucket),
+                }
+            }
+            Cached::Nothing => self.bucket_now(name).await,
+        }
+    }
+
+    /// The bucket of this name, from root.
+    pub async fn bucket_now(&self, name: &BucketName) -> Result<Arc<Bucket>, RouteError> {
+        self.core.resolve(name, self.core.deadline()).await
+    }
+
+    /// All buckets, by name.
+    pub async fn buckets(&self) -> Result<Vec<Bucket>, RouteError> {
+        match self.core.ask_root(RootRequest::Buckets, self.core.deadline()).await? {
+            Response::Buckets(mut buckets) => {
+                buckets.retain(|bucket| bucket.state != BucketState::Creating);
+                Ok(buckets)
+            }
+            other => Err(self.core.nonsense(&other)),
+        }
+    }
+
+    /// Creates a bucket; `Root(BucketExists)` when it exists.
+    pub async fn create_bucket(
+        &self,
+        name: BucketName,
+        owner: String,
+        placement: Placement,
+        tags: Vec<(String, String)>,
+    ) -> Result<Arc<Bucket>, RouteError> {
+        let request = self.core.request_id();
+        self.core.changed_bucket(RootRequest::CreateBucket { request, name, owner, placement, tags }).await
+    }
+
+    /// Deletes an empty bucket; `Root(BucketNotEmpty)` when it is not.
+    pub async fn delete_bucket(&self, name: BucketName) -> Result<(), RouteError> {
+        let request = self.core.request_id();
+        let deleted = self.core.lead_root(RootRequest::DeleteBucket { request, name: name.clone() }).await;
+        // Whatever became of it: the next request asks root.
+        self.core.buckets.forget(&name, None);
+        match deleted? {
+            Response::Done | Response::Bucket(_) => Ok(()),
+            Response::RootRefused(RootRefusal::NoSuchBucket) => Err(RouteError::NoSuchBucket),
+            Response::RootRefused(refusal) => Err(RouteError::Root(refusal)),
+            other => Err(self.core.nonsense(&other)),
+        }
+    }
+
+    /// Replaces a bucket's tags.
+    pub async fn set_bucket_tags(
+        &self,
+        name: BucketName,
+        tags: Vec<(String, String)>,
+    ) -> Result<Arc<Bucket>, RouteError> {
+        let request = self.core.request_id();
+        self.core.changed_bucket(RootRequest::SetBucketTags { request, name, tags }).await
+    }
+}
