@@ -10,6 +10,7 @@ use crate::object::{Attributes, Checksum, NewBody, Object, Part, Summary, Upload
 use crate::placement::Placement;
 
 /// One request.
+#[expect(clippy::large_enum_variant, reason = "made once, moved once; most requests are of the large kinds")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// A write to a shard. Leader only.

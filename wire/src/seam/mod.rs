@@ -4,12 +4,14 @@
 //! (`holdfast_replica::file`).
 
 mod clock;
+mod memory;
 mod net;
 mod random;
 
 use std::sync::Arc;
 
 pub use clock::{Clock, SystemClock};
+pub use memory::MemoryNet;
 pub use net::{Connection, Listener, Net, TcpNet};
 pub use random::{OsRandom, Random};
 

@@ -33,6 +33,8 @@ const IDLE_MAX: usize = 64;
 /// An idle connection older than this is not used again.
 const IDLE_FOR: Duration = Duration::from_secs(30);
 
+/// A kept-alive connection, and since when it is idle.
+type Idle = (SendRequest<OutBody>, Instant);
 type OutBody = UnsyncBoxBody<Bytes, CallError>;
 
 /// Whom a request is for.
@@ -55,7 +57,7 @@ pub struct Client {
 struct Shared {
     seams: Seams,
     secret: ClusterSecret,
-    idle: Mutex<HashMap<Target, Vec<(SendRequest<OutBody>, Instant)>>>,
+    idle: Mutex<HashMap<Target, Vec<Idle>>>,
     /// Owns the tasks that drive connections; each ends with its connection.
     tasks: TaskTracker,
 }

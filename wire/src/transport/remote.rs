@@ -109,8 +109,8 @@ pub async fn serve_call(service: Arc<dyn Service>, head: Bytes, payload: Body) -
 }
 
 /// Answers a request to [`HEARTBEATS`].
-pub fn serve_heartbeats(service: &dyn Service) -> (Bytes, Body) {
-    let records = service.heartbeats().map(|heartbeat| {
+pub fn serve_heartbeats(heartbeats: BoxStream<'static, Heartbeat>) -> (Bytes, Body) {
+    let records = heartbeats.map(|heartbeat| {
         let record = encode(&heartbeat);
         let mut bytes = BytesMut::with_capacity(4 + record.len());
         bytes.put_u32_le(record.len() as u32);
