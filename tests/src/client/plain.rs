@@ -1,0 +1,67 @@
+//! Plain requests to the admin API and the ops listener.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// No answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// Nobody listens, or the connection broke.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// Not HTTP.
+    #[error(transparent)]
+    Protocol(#[from] hyper::Error),
+    /// Not a request.
+    #[error(transparent)]
+    Request(#[from] http::Error),
+    /// Too slow.
+    #[error("nothing within {0:?}")]
+    TimedOut(Duration),
+}
+
+/// One request on a connection of its own; `token` as a bearer token, within five seconds.
+pub async fn request(
+    method: Method,
+    authority: &str,
+    path: &str,
+    token: Option<&str>,
+    body: impl Into<Bytes>,
+) -> Result<(StatusCode, String), HttpError> {
+    const LIMIT: Duration = Duration::from_secs(5);
+    let mut request = Request::builder().method(method).uri(path).header("host", authority);
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let request = request.body(Full::new(body.into()))?;
+    let whole = async {
+        let stream = TcpStream::connect(authority).await?;
+        let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let exchange = async {
+            let response = send.send_request(request).await?;
+            let status = response.status();
+            let body = response.into_body().collect().await?.to_bytes();
+            Ok::<_, HttpError>((status, String::from_utf8_lossy(&body).into_owned()))
+        };
+        tokio::pin!(exchange);
+        tokio::select! {
+            answer = &mut exchange => answer,
+            broken = connection => {
+                broken?;
+                exchange.await
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, whole).await.map_err(|_| HttpError::TimedOut(LIMIT))?
+}
+
+/// `GET path`.
+pub async fn get(authority: &str, path: &str, token: Option<&str>) -> Result<(StatusCode, String), HttpError> {
+    request(Method::GET, authority, path, token, Bytes::new()).await
+}

@@ -1,0 +1,245 @@
+//! One HTTP/1.1 connection to one gateway, with our own signatures. Tells "never sent" from "no answer": after the
+//! first the request was certainly not carried out, after the second it may have been.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use sha2::{Digest, Sha256};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use crate::client::sign::{Keys, Signer, UNSIGNED, encode, query_string};
+
+/// A request to be signed and sent.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// HTTP method.
+    pub method: Method,
+    /// `/`, `/bucket` or `/bucket/key`, percent-encoded.
+    pub path: String,
+    /// Query, not yet encoded.
+    pub query: Vec<(String, String)>,
+    /// Headers beside `host` and those of the signature.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Body.
+    pub body: Bytes,
+    /// Whether the body's SHA-256 is part of the signature.
+    pub sign_body: bool,
+}
+
+impl Call {
+    /// Of a bucket.
+    pub fn bucket(method: Method, bucket: &str) -> Self {
+        Self {
+            method,
+            path: format!("/{bucket}"),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            sign_body: false,
+        }
+    }
+
+    /// Of an object.
+    pub fn object(method: Method, bucket: &str, key: &str) -> Self {
+        let mut call = Self::bucket(method, bucket);
+        call.path.push('/');
+        call.path.push_str(&encode(key, true));
+        call
+    }
+
+    /// With a query parameter.
+    pub fn query(mut self, name: &str, value: impl ToString) -> Self {
+        self.query.push((name.into(), value.to_string()));
+        self
+    }
+
+    /// With a header.
+    pub fn header(mut self, name: &'static str, value: impl ToString) -> Self {
+        let value = HeaderValue::from_str(&value.to_string()).expect("a header value of printable ASCII");
+        self.headers.push((HeaderName::from_static(name), value));
+        self
+    }
+
+    /// With a body.
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+}
+
+/// A complete answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// No complete answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NoReply {
+    /// Nothing of the request left this process: certainly not carried out.
+    #[error("not sent: {0}")]
+    NotSent(String),
+    /// It was sent, wholly or in part; nobody knows.
+    #[error("no answer: {0}")]
+    Lost(String),
+}
+
+/// The client. One request at a time; connects when it must.
+pub struct Raw {
+    authority: String,
+    signer: Signer,
+    timeout: Duration,
+    connection: Option<Connection>,
+}
+
+struct Connection {
+    send: SendRequest<Full<Bytes>>,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Raw {
+    /// A client of the gateway at `authority` (`host:port`) that waits `timeout` for each whole answer.
+    pub fn new(authority: impl Into<String>, keys: Keys, timeout: Duration) -> Self {
+        Self { authority: authority.into(), signer: Signer::new(keys), timeout, connection: None }
+    }
+
+    /// Turns to another gateway, leaving the connection.
+    pub fn turn_to(&mut self, authority: impl Into<String>) {
+        self.authority = authority.into();
+        self.connection = None;
+    }
+
+    /// Where it talks to.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub async fn call(&mut self, call: Call) -> Result<Reply, NoReply> {
+        let mut body = Vec::new();
+        let (status, headers) = self.stream(call, |chunk| body.extend_from_slice(chunk)).await?;
+        Ok(Reply { status, headers, body: body.into() })
+    }
+
+    /// Sends a request and gives the answer's bytes to `take` as they arrive.
+    pub async fn stream(
+        &mut self,
+        call: Call,
+        mut take: impl FnMut(&[u8]),
+    ) -> Result<(StatusCode, HeaderMap), NoReply> {
+        let timeout = self.timeout;
+        let whole = async {
+            let request = self.request(call);
+            let response = self.send(request).await?;
+            let (head, mut body) = response.into_parts();
+            while let Some(frame) = body.frame().await {
+                match frame {
+                    Ok(frame) => frame.data_ref().into_iter().for_each(|data| take(data)),
+                    Err(error) => return Err(NoReply::Lost(format!("in the answer's body: {error}"))),
+                }
+            }
+            Ok((head.status, head.headers))
+        };
+        let result = match tokio::time::timeout(timeout, whole).await {
+            Ok(result) => result,
+            Err(_) => Err(NoReply::Lost(format!("nothing within {timeout:?}"))),
+        };
+        if result.is_err() {
+            self.connection = None;
+        }
+        result
+    }
+
+    fn request(&mut self, call: Call) -> Request<Full<Bytes>> {
+        let mut headers = HeaderMap::with_capacity(call.headers.len() + 4);
+        headers.insert(HOST, HeaderValue::from_str(&self.authority).expect("host:port"));
+        for (name, value) in call.headers {
+            headers.append(name, value);
+        }
+        let hash = if call.sign_body { hex::encode(Sha256::digest(&call.body)) } else { UNSIGNED.into() };
+        self.signer.sign(call.method.as_str(), &call.path, &call.query, &mut headers, &hash, SystemTime::now());
+        let uri = match call.query.is_empty() {
+            true => call.path,
+            false => format!("{}?{}", call.path, query_string(&call.query)),
+        };
+        let mut request = Request::new(Full::new(call.body));
+        *request.method_mut() = call.method;
+        *request.uri_mut() = uri.parse().expect("an encoded path and query");
+        *request.headers_mut() = headers;
+        request
+    }
+
+    /// Sends on the kept connection if it still takes requests, else on a new one. What hyper hands back was not sent.
+    async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, NoReply> {
+        loop {
+            let kept = self.connection.is_some();
+            let connection = match &mut self.connection {
+                Some(connection) => connection,
+                None => self.connection.insert(connect(&self.authority).await?),
+            };
+            if connection.send.ready().await.is_err() {
+                self.connection = None;
+                if kept {
+                    continue;
+                }
+                return Err(NoReply::NotSent("closed at once".into()));
+            }
+            match connection.send.try_send_request(request).await {
+                Ok(response) => return Ok(response),
+                Err(mut error) => {
+                    self.connection = None;
+                    match error.take_message() {
+                        Some(unsent) if kept => request = unsent,
+                        Some(_) => return Err(NoReply::NotSent(error.into_error().to_string())),
+                        None => return Err(NoReply::Lost(error.into_error().to_string())),
+                    }
+                }
+            }
+        }
+    }
+}
+
+async fn connect(authority: &str) -> Result<Connection, NoReply> {
+    let not_sent = |error: &dyn std::fmt::Display| NoReply::NotSent(format!("{authority}: {error}"));
+    let stream = TcpStream::connect(authority).await.map_err(|error| not_sent(&error))?;
+    stream.set_nodelay(true).map_err(|error| not_sent(&error))?;
+    let (send, connection) = http1::Builder::new()
+        .max_buf_size(256 * 1024)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| not_sent(&error))?;
+    let driver = tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    Ok(Connection { send, driver })
+}
