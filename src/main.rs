@@ -1,1 +1,114 @@
-fn main() {}
+//! `holdfast`: parses, builds, runs, exits.
+//!
+//! Exit codes: 0 after an orderly stop, 1 when a running process fails or a command is refused, 2 when something is
+//! wrong with how it was started (one line on stderr says what).
+
+mod admin;
+mod cli;
+mod client;
+mod cluster;
+mod config;
+mod http;
+mod logging;
+mod metrics;
+mod ops;
+mod sockets;
+mod status;
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use cli::{Cli, ClusterAction};
+use client::AdminClient;
+use config::{ClientConfig, Config, LogConfig};
+use holdfast_replica::file::{self, RealFiles};
+use holdfast_wire::seam::TcpNet;
+
+const FAILED: u8 = 1;
+const MISUSED: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = match Cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match cli {
+        Cli::ConfigKeys => {
+            print!("{}", config::key::markdown());
+            ExitCode::SUCCESS
+        }
+        Cli::CheckConfig { role, flags } => {
+            let checked = settings(flags).and_then(|settings| {
+                LogConfig::new(&settings)?;
+                Ok(Config::new(role, &settings, &read)?)
+            });
+            match checked {
+                Ok(_) => {
+                    println!("the configuration is sound for `holdfast {}`", role.as_str());
+                    ExitCode::SUCCESS
+                }
+                Err(error) => complain(MISUSED, &error),
+            }
+        }
+        Cli::Cluster { action, json, flags } => {
+            let client = settings(flags)
+                .and_then(|settings| Ok(AdminClient::new(Arc::new(TcpNet), ClientConfig::new(&settings, &read)?)?));
+            match client {
+                Ok(client) => run_client(&client, &action, json),
+                Err(error) => complain(MISUSED, &error),
+            }
+        }
+        Cli::Run { .. } => ExitCode::from(MISUSED),
+    }
+}
+
+type AnyError = Box<dyn std::error::Error>;
+
+fn complain(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("holdfast: {error}");
+    ExitCode::from(code)
+}
+
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    file::read(&RealFiles, path)
+}
+
+fn settings(flags: cli::Flags) -> Result<config::layer::Layer, AnyError> {
+    // Values that are not UTF-8 cannot be ours.
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    Ok(config::settings(flags, environment, &read)?)
+}
+
+fn run_client(client: &AdminClient, action: &ClusterAction, json: bool) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(FAILED, &error),
+    };
+    let done = runtime.block_on(async {
+        match action {
+            ClusterAction::Status => {
+                let status = client.status().await?;
+                if json {
+                    println!("{}", serde_json::to_string_pretty(&status).expect("a status is always serializable"));
+                } else {
+                    print!("{}", status::table(&status));
+                }
+                Ok(())
+            }
+            ClusterAction::TransferLeader { group, node } => {
+                let body = admin::TransferLeader { group: *group, node: node.clone() };
+                client.post("/v1/cluster/transfer-leader", &body).await
+            }
+            ClusterAction::Remove { node } => {
+                client.post("/v1/cluster/remove-node", &admin::RemoveNode { node: node.clone() }).await
+            }
+        }
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(FAILED, &error),
+    }
+}

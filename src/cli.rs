@@ -1,0 +1,277 @@
+//! The command line. The flags of each command come from the table of keys.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use clap::{Arg, ArgMatches, Command};
+
+use crate::config::key::{KEYS, Role};
+
+/// A parsed command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cli {
+    /// Run a process of this role; for `dev` with this many nodes.
+    Run {
+        /// Its role.
+        role: Role,
+        /// Nodes of `dev`.
+        nodes: u64,
+        /// The flags given, by name.
+        flags: Flags,
+    },
+    /// Do something with a running cluster.
+    Cluster {
+        /// What.
+        action: ClusterAction,
+        /// Whether to print JSON.
+        json: bool,
+        /// The flags given, by name.
+        flags: Flags,
+    },
+    /// Check the configuration of a role.
+    CheckConfig {
+        /// The role.
+        role: Role,
+        /// The flags given, by name.
+        flags: Flags,
+    },
+    /// Print the table of keys.
+    ConfigKeys,
+}
+
+/// What to do with a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClusterAction {
+    /// Show it.
+    Status,
+    /// Move a leader.
+    TransferLeader {
+        /// The group.
+        group: u32,
+        /// The node.
+        node: String,
+    },
+    /// Take a node out.
+    Remove {
+        /// The node.
+        node: String,
+    },
+}
+
+/// Flags by name.
+pub type Flags = BTreeMap<String, String>;
+
+/// The command, for help and parsing.
+pub fn command() -> Command {
+    let check_roles = Role::ALL.into_iter().filter(|role| *role != Role::Client).map(Role::as_str);
+    let cluster = |name: &'static str, about: &'static str| {
+        with_flags(Command::new(name).about(about), Role::Client).arg(output())
+    };
+    let node = Arg::new("NODE").required(true).help("The node's name or id");
+    Command::new("holdfast")
+        .about("S3 for Kubernetes and OpenShift that never acknowledges what it could lose")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .max_term_width(120)
+        .subcommand(
+            with_flags(
+                Command::new("dev").about("Run a whole cluster and a gateway in this process, for development"),
+                Role::Dev,
+            )
+            .arg(
+                Arg::new("listen").long("listen").value_name("ADDR").conflicts_with("s3-listen").help(
+                    "Where S3 is served [default: 127.0.0.1:9000]; admin API and ops follow on the next two ports",
+                ),
+            )
+            .arg(
+                Arg::new("nodes")
+                    .long("nodes")
+                    .value_name("N")
+                    .default_value("3")
+                    .value_parser(clap::value_parser!(u64).range(1..=7))
+                    .help("How many nodes"),
+            ),
+        )
+        .subcommand(with_flags(Command::new("server").about("Run a replica and a gateway"), Role::Server))
+        .subcommand(with_flags(Command::new("replica").about("Run a replica: keeps data, speaks no S3"), Role::Replica))
+        .subcommand(with_flags(Command::new("gateway").about("Run a gateway: speaks S3, keeps no data"), Role::Gateway))
+        .subcommand(
+            Command::new("cluster")
+                .about("Look at a running cluster and change it, through the admin API of any node")
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand(cluster("status", "Show nodes, groups, and what is wrong"))
+                .subcommand(
+                    cluster("transfer-leader", "Hand the leadership of a group to another voter")
+                        .arg(
+                            Arg::new("GROUP")
+                                .required(true)
+                                .value_parser(clap::value_parser!(u32))
+                                .help("The group's id"),
+                        )
+                        .arg(node.clone()),
+                )
+                .subcommand(cluster("remove", "Take a node out of every group and out of the cluster").arg(node)),
+        )
+        .subcommand(
+            Command::new("config")
+                .about("Check or explain the configuration")
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand(
+                    every_flag(
+                        Command::new("check").about("Check file, environment and flags without starting anything"),
+                    )
+                    .arg(
+                        Arg::new("role")
+                            .long("role")
+                            .default_value("server")
+                            .value_parser(check_roles.collect::<Vec<_>>())
+                            .help("The command to check for"),
+                    ),
+                )
+                .subcommand(Command::new("keys").about("Print every key, as Markdown")),
+        )
+}
+
+fn output() -> Arg {
+    Arg::new("output")
+        .short('o')
+        .long("output")
+        .value_name("FORMAT")
+        .value_parser(["text", "json"])
+        .default_value("text")
+        .help("How to print")
+}
+
+fn flag(key: &'static crate::config::key::Key) -> Arg {
+    let default = if key.default.is_empty() { String::new() } else { format!(" [default: {}]", key.default) };
+    let about = format!("{}{default} [env: {}]", key.about.trim_end_matches('.').replace('`', ""), key.variable());
+    if key.secret {
+        let name = format!("{}-file", key.name);
+        let about = format!("File with this secret: {about}");
+        return Arg::new(name.clone()).long(name).value_name("FILE").help(about);
+    }
+    Arg::new(key.name).long(key.name).value_name(key.value).help(about)
+}
+
+fn with_flags(command: Command, role: Role) -> Command {
+    command.args(KEYS.iter().filter(|key| key.roles.contains(&role)).map(flag))
+}
+
+fn every_flag(command: Command) -> Command {
+    command.args(KEYS.iter().map(flag))
+}
+
+/// The table's flags among those given.
+fn given(matches: &ArgMatches) -> Flags {
+    let names = KEYS.iter().map(|key| if key.secret { format!("{}-file", key.name) } else { key.name.to_owned() });
+    names
+        .filter_map(|name| {
+            let value = matches.try_get_one::<String>(&name).ok().flatten()?.clone();
+            Some((name, value))
+        })
+        .collect()
+}
+
+impl Cli {
+    /// Parses a command line, the program's name first.
+    pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+        let matches = command().try_get_matches_from(arguments)?;
+        let Some((name, matches)) = matches.subcommand() else { unreachable!("clap requires a subcommand") };
+        Ok(match name {
+            "cluster" => Self::cluster(matches),
+            "config" => match matches.subcommand() {
+                Some(("check", matches)) => {
+                    let role = matches.get_one::<String>("role").and_then(|role| role_of(role)).unwrap_or(Role::Server);
+                    Cli::CheckConfig { role, flags: given(matches) }
+                }
+                _ => Cli::ConfigKeys,
+            },
+            _ => {
+                let role = role_of(name).expect("every other subcommand is a role");
+                let mut flags = given(matches);
+                let mut nodes = 0;
+                if role == Role::Dev {
+                    nodes = matches.get_one::<u64>("nodes").copied().unwrap_or(3);
+                    let listen = matches.get_one::<String>("listen").cloned();
+                    flags.extend(listen.map(|listen| ("s3-listen".to_owned(), listen)));
+                }
+                Cli::Run { role, nodes, flags }
+            }
+        })
+    }
+
+    fn cluster(matches: &ArgMatches) -> Cli {
+        let Some((name, matches)) = matches.subcommand() else { unreachable!("clap requires a subcommand") };
+        let node = || matches.get_one::<String>("NODE").cloned().unwrap_or_default();
+        let action = match name {
+            "transfer-leader" => {
+                let group = matches.get_one::<u32>("GROUP").copied().unwrap_or_default();
+                ClusterAction::TransferLeader { group, node: node() }
+            }
+            "remove" => ClusterAction::Remove { node: node() },
+            _ => ClusterAction::Status,
+        };
+        let json = matches.get_one::<String>("output").is_some_and(|format| format == "json");
+        Cli::Cluster { action, json, flags: given(matches) }
+    }
+}
+
+fn role_of(command: &str) -> Option<Role> {
+    Role::ALL.into_iter().find(|role| role.as_str() == command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::parse(line.split(' ').map(OsString::from))
+    }
+
+    fn flags(pairs: &[(&str, &str)]) -> Flags {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_command_is_well_formed() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_parsed() {
+        let dev = Cli::Run { role: Role::Dev, nodes: 1, flags: flags(&[("data", "/d"), ("s3-listen", "127.0.0.1:1")]) };
+        assert_eq!(parse("holdfast dev --data /d --listen 127.0.0.1:1 --nodes 1").unwrap(), dev);
+        let server = Cli::Run { role: Role::Server, nodes: 0, flags: flags(&[("name", "n1"), ("shards", "2")]) };
+        assert_eq!(parse("holdfast server --name n1 --shards 2").unwrap(), server);
+        let status =
+            Cli::Cluster { action: ClusterAction::Status, json: true, flags: flags(&[("admin", "http://h:1")]) };
+        assert_eq!(parse("holdfast cluster status -o json --admin http://h:1").unwrap(), status);
+        let action = ClusterAction::TransferLeader { group: 3, node: "n2".to_owned() };
+        assert_eq!(
+            parse("holdfast cluster transfer-leader 3 n2").unwrap(),
+            Cli::Cluster { action, json: false, flags: flags(&[]) }
+        );
+        let check = Cli::CheckConfig { role: Role::Gateway, flags: flags(&[("cluster-secret-file", "/s")]) };
+        assert_eq!(parse("holdfast config check --role gateway --cluster-secret-file /s").unwrap(), check);
+        assert_eq!(parse("holdfast config keys").unwrap(), Cli::ConfigKeys);
+    }
+
+    #[test]
+    fn flags_of_other_commands_and_secrets_are_refused() {
+        for line in [
+            "holdfast gateway --data /d",
+            "holdfast replica --s3-listen 127.0.0.1:1",
+            "holdfast server --cluster-secret open",
+            "holdfast dev --nodes 0",
+            "holdfast dev --nodes 8",
+            "holdfast cluster transfer-leader one n2",
+            "holdfast serve",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The command line's side of the admin API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_wire::seam::Net;
+use http::{Method, Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::config::ClientConfig;
+use crate::status::Status;
+
+/// A call may take this long.
+const WITHIN: Duration = Duration::from_secs(15);
+/// The longest answer.
+const ANSWER_MAX: usize = 64 << 20;
+
+/// Why a call failed; one line each.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Not a URL that this client speaks.
+    #[error("{0:?} is not an admin URL: expected http://HOST:PORT")]
+    Url(String),
+    /// Nobody answers.
+    #[error("cannot reach the admin API at {url}: {reason} (name another node with --admin or HOLDFAST_ADMIN)")]
+    Unreachable {
+        /// Where.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// The API says no.
+    #[error("{0}")]
+    Refused(String),
+    /// The answer makes no sense.
+    #[error("{url} did not answer like an admin API of this version")]
+    NotOurs {
+        /// Where.
+        url: String,
+    },
+}
+
+/// Talks to one admin API.
+pub struct AdminClient {
+    net: Arc<dyn Net>,
+    config: ClientConfig,
+    authority: String,
+}
+
+impl AdminClient {
+    /// For the API that `config` names.
+    pub fn new(net: Arc<dyn Net>, config: ClientConfig) -> Result<AdminClient, ClientError> {
+        let bad = || ClientError::Url(config.admin.clone());
+        let url: Uri = config.admin.parse().map_err(|_| bad())?;
+        let authority = url.authority().filter(|_| url.scheme_str() == Some("http") && matches!(url.path(), "" | "/"));
+        let authority = authority.ok_or_else(bad)?;
+        let authority = if authority.port().is_some() { authority.to_string() } else { format!("{authority}:80") };
+        Ok(AdminClient { net, config, authority })
+    }
+
+    /// The cluster's status.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        let answer = self.call(Method::GET, "/v1/cluster", Bytes::new()).await?;
+        serde_json::from_slice(&answer).map_err(|_| self.not_ours())
+    }
+
+    /// Posts `body` to `path`.
+    pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<(), ClientError> {
+        let body = serde_json::to_vec(body).expect("requests are always serializable");
+        self.call(Method::POST, path, body.into()).await.map(drop)
+    }
+
+    fn not_ours(&self) -> ClientError {
+        ClientError::NotOurs { url: self.config.admin.clone() }
+    }
+
+    fn unreachable(&self, reason: impl ToString) -> ClientError {
+        ClientError::Unreachable { url: self.config.admin.clone(), reason: reason.to_string() }
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, ClientError> {
+        let (status, answer) = timeout(WITHIN, self.exchange(method, path, body))
+            .await
+            .map_err(|_| self.unreachable("no answer in time"))??;
+        if status == StatusCode::OK {
+            return Ok(answer);
+        }
+        let answer: serde_json::Value = serde_json::from_slice(&answer).map_err(|_| self.not_ours())?;
+        Err(ClientError::Refused(answer["error"].as_str().ok_or_else(|| self.not_ours())?.to_owned()))
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), ClientError> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &self.authority)
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = &self.config.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {}", token.reveal()));
+        }
+        let request = request.body(Full::new(body)).map_err(|_| ClientError::Url(self.config.admin.clone()))?;
+        let stream = self.net.connect(&self.authority).await.map_err(|error| self.unreachable(error))?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.unreachable(error))?;
+        // Ends with this call.
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        let response = sender.send_request(request).await.map_err(|error| self.unreachable(error))?;
+        let status = response.status();
+        let body =
+            Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(|error| self.unreachable(error))?;
+        Ok((status, body.to_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_wire::seam::TcpNet;
+
+    use super::*;
+    use crate::admin::{Admin, RemoveNode};
+    use crate::cluster::tests::cluster;
+    use crate::config::Secret;
+    use crate::http::HttpServer;
+    use crate::status::tests::healthy;
+
+    fn client(admin: &str, token: Option<&str>) -> Result<AdminClient, ClientError> {
+        let config = ClientConfig { admin: admin.to_owned(), token: token.map(Secret::new) };
+        AdminClient::new(Arc::new(TcpNet), config)
+    }
+
+    #[tokio::test]
+    async fn client_and_api_understand_each_other() {
+        let listener = TcpNet.listen("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let api = Admin::new(cluster(Some(healthy())), Some(Secret::new("sixteen-letters!")));
+        let server = HttpServer::start(listener, Arc::new(api));
+
+        let right = client(&url, Some("sixteen-letters!")).unwrap();
+        assert_eq!(right.status().await.unwrap(), Status::of(&healthy()));
+        let refused = right.post("/v1/cluster/remove-node", &RemoveNode { node: "n9".to_owned() }).await;
+        assert_eq!(refused.unwrap_err().to_string(), "there is no node n9");
+        let refused = client(&url, None).unwrap().status().await.unwrap_err().to_string();
+        assert!(refused.contains("HOLDFAST_ADMIN_TOKEN"), "{refused}");
+        server.stop().await;
+        let error = right.status().await.unwrap_err();
+        assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+    }
+
+    #[test]
+    fn only_plain_urls_are_taken() {
+        assert_eq!(client("http://n1", None).unwrap().authority, "n1:80");
+        assert_eq!(client("http://[::1]:9001/", None).unwrap().authority, "[::1]:9001");
+        for url in ["n1:9001", "https://n1:9001", "http://n1:9001/v1", ""] {
+            assert!(client(url, None).is_err(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The cluster as an operator handles it, from any process of it: look, move a leader, remove a node.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use holdfast_wire::error::CallError;
+use holdfast_wire::heartbeat::ClusterView;
+use holdfast_wire::id::{GroupId, NodeId, RequestId};
+use holdfast_wire::request::{Request, Response, RootRefusal, RootRequest};
+use holdfast_wire::seam::Random;
+use holdfast_wire::service::{Body, Service};
+use holdfast_wire::transport::{Client, Remote, Target};
+
+use crate::status;
+
+/// Where the view of the cluster comes from: the local replica or the gateway's heartbeats.
+pub trait Views: Send + Sync + 'static {
+    /// The cluster as this process sees it; `None` while it has heard of nobody.
+    fn view(&self) -> BoxFuture<'_, Option<Arc<ClusterView>>>;
+}
+
+/// The local replica's view.
+pub struct LocalViews(pub Arc<dyn Service>);
+
+impl Views for LocalViews {
+    fn view(&self) -> BoxFuture<'_, Option<Arc<ClusterView>>> {
+        let asked = self.0.call(Request::View, Body::empty());
+        async move {
+            match asked.await {
+                Ok((Response::View(view), _)) => Some(Arc::from(view)),
+                _ => None,
+            }
+        }
+        .boxed()
+    }
+}
+
+/// Why an operation on the cluster was not carried out.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OperationError {
+    /// Nobody has been heard yet.
+    #[error("this process has not heard from the cluster yet")]
+    NoView,
+    /// No such group.
+    #[error("there is no group {0}")]
+    NoSuchGroup(GroupId),
+    /// Neither an id nor a name of a node.
+    #[error("there is no node {0}")]
+    NoSuchNode(String),
+    /// Only voters lead.
+    #[error("node {node} is no voter of group {group}")]
+    NotAVoter {
+        /// The node.
+        node: NodeId,
+        /// The group.
+        group: GroupId,
+    },
+    /// Nobody leads the group at the moment.
+    #[error("group {0} has no leader at the moment")]
+    NoLeader(GroupId),
+    /// Root refuses.
+    #[error("{0}")]
+    Refused(RootRefusal),
+    /// The leader did not carry it out.
+    #[error("the leader of group {group} answered: {error}")]
+    Call {
+        /// The group.
+        group: GroupId,
+        /// Its answer.
+        error: CallError,
+    },
+    /// The leader answered something that makes no sense.
+    #[error("the leader gave an answer of another kind")]
+    OtherAnswer,
+}
+
+/// A handle on the cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Cluster {
+    views: Arc<dyn Views>,
+    client: Client,
+    random: Arc<dyn Random>,
+}
+
+impl Cluster {
+    /// A handle that looks through `views` and talks to leaders through `client`.
+    pub fn new(views: Arc<dyn Views>, client: Client, random: Arc<dyn Random>) -> Self {
+        Self { views, client, random }
+    }
+
+    /// The cluster as this process sees it.
+    pub async fn view(&self) -> Option<Arc<ClusterView>> {
+        self.views.view().await
+    }
+
+    /// Hands the leadership of a group to a voter, named by id or name.
+    pub async fn transfer_leader(&self, group: GroupId, node: &str) -> Result<(), OperationError> {
+        let view = self.view().await.ok_or(OperationError::NoView)?;
+        let to = node_of(&view, node)?;
+        let place = view.layout.map.group(group).ok_or(OperationError::NoSuchGroup(group))?;
+        if !place.voters.contains(&to) {
+            return Err(OperationError::NotAVoter { node: to, group });
+        }
+        if status::leader(&view, group) == Some(to) {
+            return Ok(());
+        }
+        self.ask_leader(&view, group, Request::TransferLeader { group, to }).await
+    }
+
+    /// Takes a node, named by id or name, out of the cluster.
+    pub async fn remove_node(&self, node: &str) -> Result<(), OperationError> {
+        let view = self.view().await.ok_or(OperationError::NoView)?;
+        let node = node_of(&view, node)?;
+        let request = RequestId(self.random.next_u128());
+        self.ask_leader(&view, GroupId::ROOT, Request::Root(RootRequest::RemoveNode { request, node })).await
+    }
+
+    async fn ask_leader(&self, view: &ClusterView, group: GroupId, request: Request) -> Result<(), OperationError> {
+        let leader = status::leader(view, group).ok_or(OperationError::NoLeader(group))?;
+        let heard = view.heartbeats.iter().find(|(heartbeat, _)| heartbeat.node.id == leader);
+        let address =
+            heard.map(|(heartbeat, _)| heartbeat.node.address.clone()).ok_or(OperationError::NoLeader(group))?;
+        let target = Target { address, cluster: Some(view.cluster), node: Some(leader) };
+        match Remote::new(self.client.clone(), target).call(request, Body::empty()).await {
+            Ok((Response::Done, _)) => Ok(()),
+            Ok((Response::RootRefused(refusal), _)) => Err(OperationError::Refused(refusal)),
+            Ok(_) => Err(OperationError::OtherAnswer),
+            Err(error) => Err(OperationError::Call { group, error }),
+        }
+    }
+}
+
+/// A node by id or name.
+fn node_of(view: &ClusterView, text: &str) -> Result<NodeId, OperationError> {
+    let nodes = &view.layout.nodes;
+    let by_name = nodes.iter().find(|node| node.name == text);
+    let by_id = || text.parse::<NodeId>().ok().and_then(|id| nodes.iter().find(|node| node.id == id));
+    by_name.or_else(by_id).map(|node| node.id).ok_or_else(|| OperationError::NoSuchNode(text.to_owned()))
+}
+
+#[cfg(test)]
+pub mod tests {
+    use holdfast_wire::handshake::ClusterSecret;
+    use holdfast_wire::seam::{OsRandom, Seams};
+
+    use super::*;
+    use crate::status::tests::healthy;
+
+    /// A view that stands still.
+    pub struct Still(pub Option<ClusterView>);
+
+    impl Views for Still {
+        fn view(&self) -> BoxFuture<'_, Option<Arc<ClusterView>>> {
+            let view = self.0.clone().map(Arc::new);
+            async move { view }.boxed()
+        }
+    }
+
+    /// A handle on a cluster of which only the view exists.
+    pub fn cluster(view: Option<ClusterView>) -> Cluster {
+        let client = Client::new(Seams::real(), ClusterSecret::new(""));
+        Cluster::new(Arc::new(Still(view)), client, Arc::new(OsRandom))
+    }
+
+    #[tokio::test]
+    async fn operations_are_checked_against_the_view_first() {
+        let shard = GroupId(1);
+        assert_eq!(cluster(None).transfer_leader(shard, "n1").await, Err(OperationError::NoView));
+        let well = cluster(Some(healthy()));
+        assert_eq!(well.transfer_leader(GroupId(9), "n1").await, Err(OperationError::NoSuchGroup(GroupId(9))));
+        assert_eq!(well.transfer_leader(shard, "n9").await, Err(OperationError::NoSuchNode("n9".to_owned())));
+        assert_eq!(well.transfer_leader(shard, "n2").await, Ok(()), "it leads already");
+        assert_eq!(well.transfer_leader(shard, "2").await, Ok(()), "by id");
+        let mut view = healthy();
+        view.layout.map.groups[1].voters.pop();
+        let refused = cluster(Some(view)).transfer_leader(shard, "n3").await;
+        assert_eq!(refused, Err(OperationError::NotAVoter { node: NodeId(3), group: shard }));
+        let mut view = healthy();
+        view.heartbeats.clear();
+        assert_eq!(cluster(Some(view)).remove_node("n3").await, Err(OperationError::NoLeader(GroupId::ROOT)));
+    }
+}

@@ -1,0 +1,204 @@
+//! A small HTTP/1.1 server for JSON and text, used by the admin and the ops listener: bounded bodies, bounded time,
+//! bounded connections.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use holdfast_wire::seam::{Connection, Listener};
+use http::{Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The largest request body, bytes.
+const BODY_MAX: usize = 64 << 10;
+/// A request's head must have arrived after this long; an idle connection is closed after it.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// A request's body must have arrived after this long.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+/// Connections served at once; more wait in the listener's queue.
+const CONNECTIONS_MAX: usize = 128;
+/// How long requests under way may take to end after the order to stop.
+const DRAIN_WITHIN: Duration = Duration::from_secs(2);
+
+/// Answers requests.
+pub trait Handler: Send + Sync + 'static {
+    /// Answers one request.
+    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'static, Response<Bytes>>;
+}
+
+/// A running server.
+pub struct HttpServer {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl HttpServer {
+    /// Serves `handler` on `listener` until it is stopped.
+    pub fn start(listener: Box<dyn Listener>, handler: Arc<dyn Handler>) -> HttpServer {
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        tasks.spawn(accept(listener, handler, stop.clone(), tasks.clone()));
+        HttpServer { stop, tasks }
+    }
+
+    /// Takes no more connections and waits for requests under way, up to two seconds.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        if timeout(DRAIN_WITHIN, self.tasks.wait()).await.is_err() {
+            tracing::debug!("admin or ops requests were still under way when the time to stop had passed");
+        }
+    }
+}
+
+async fn accept(listener: Box<dyn Listener>, handler: Arc<dyn Handler>, stop: CancellationToken, tasks: TaskTracker) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = async {
+                let permit = room.clone().acquire_owned().await.expect("the semaphore is never closed");
+                (permit, listener.accept().await)
+            } => accepted,
+        };
+        match accepted {
+            (permit, Ok((stream, _))) => {
+                let (handler, stop) = (handler.clone(), stop.clone());
+                tasks.spawn(async move {
+                    serve(stream, handler, stop).await;
+                    drop(permit);
+                });
+            }
+            (_, Err(error)) => {
+                tracing::warn!(%error, "accepting an admin or ops connection failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: Box<dyn Connection>, handler: Arc<dyn Handler>, stop: CancellationToken) {
+    let service = service_fn(move |request| answer(handler.clone(), request));
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::trace!(%error, "an admin or ops connection ended");
+    }
+}
+
+async fn answer(handler: Arc<dyn Handler>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    if body.size_hint().lower() > BODY_MAX as u64 {
+        return Ok(error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large").map(Full::new));
+    }
+    let response = match timeout(BODY_WITHIN, Limited::new(body, BODY_MAX).collect()).await {
+        Ok(Ok(body)) => handler.handle(Request::from_parts(parts, body.to_bytes())).await,
+        Ok(Err(_)) => error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off"),
+        Err(_) => error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+    };
+    Ok(response.map(Full::new))
+}
+
+/// An answer with a JSON body.
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
+    let mut bytes = serde_json::to_vec(body).expect("answers are always serializable");
+    bytes.push(b'\n');
+    with_type(status, "application/json", bytes.into())
+}
+
+/// An answer with a text body.
+pub fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Bytes> {
+    with_type(status, content_type, body.into())
+}
+
+/// An answer that says what is wrong: `{"error": …}`.
+pub fn error(status: StatusCode, message: &str) -> Response<Bytes> {
+    json(status, &serde_json::json!({ "error": message }))
+}
+
+fn with_type(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {
+    let response = Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, content_type)
+        .header(header::CACHE_CONTROL, "no-store")
+        .header("x-content-type-options", "nosniff");
+    response.body(body).expect("a response of constant parts is well formed")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use futures::FutureExt;
+    use holdfast_wire::seam::{Net, TcpNet};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    struct Echo;
+
+    impl Handler for Echo {
+        fn handle(&self, request: Request<Bytes>) -> BoxFuture<'static, Response<Bytes>> {
+            async move { with_type(StatusCode::OK, "text/plain", request.into_body()) }.boxed()
+        }
+    }
+
+    async fn start() -> (HttpServer, SocketAddr) {
+        let listener = TcpNet.listen("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (HttpServer::start(listener, Arc::new(Echo)), address)
+    }
+
+    async fn say(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpNet.connect(&address.to_string()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn it_answers_and_refuses_large_bodies() {
+        let (server, address) = start().await;
+        let answer =
+            say(address, "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi").await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("hi"), "{answer}");
+        let answer =
+            say(address, "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 9999999\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn stopping_closes_idle_connections_and_frees_the_port() {
+        let (server, address) = start().await;
+        let mut idle = TcpNet.connect(&address.to_string()).await.unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut some = [0; 8];
+        idle.read_exact(&mut some).await.unwrap();
+        server.stop().await;
+        let mut rest = Vec::new();
+        timeout(Duration::from_secs(5), idle.read_to_end(&mut rest)).await.expect("the connection was closed").unwrap();
+        TcpNet.listen(&address.to_string()).await.expect("the port is free again");
+    }
+}

@@ -1,0 +1,187 @@
+//! Metrics as Prometheus reads them (text exposition format 0.0.4).
+
+use std::fmt::{Display, Write};
+
+use holdfast_replica::file::{Files, Open};
+
+use crate::status::{Health, Status};
+
+/// A source of finished lines: the node's own, the gateway's own.
+pub type Source = Box<dyn Fn() -> String + Send + Sync>;
+
+/// What the kernel says of this process.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Process {
+    /// CPU time used so far, seconds.
+    pub cpu_seconds: f64,
+    /// Resident memory, bytes.
+    pub resident_bytes: u64,
+}
+
+impl Process {
+    /// Reads `/proc/self`; `None` where there is none.
+    pub fn read(files: &dyn Files) -> Option<Process> {
+        let text = |path: &str| -> Option<String> {
+            let mut buffer = vec![0; 1024];
+            let count = files.open(path.as_ref(), Open::Read).ok()?.read_at(&mut buffer, 0).ok()?;
+            buffer.truncate(count);
+            String::from_utf8(buffer).ok()
+        };
+        Process::parse(&text("/proc/self/stat")?, &text("/proc/self/statm")?)
+    }
+
+    /// From the texts of `stat` and `statm`; proc(5). Ticks are 100 a second on every Linux that we run on.
+    fn parse(stat: &str, statm: &str) -> Option<Process> {
+        // The command's name stands in parentheses and may contain anything.
+        let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+        let page_bytes = rustix::param::page_size() as u64;
+        Some(Process { cpu_seconds: (ticks(11)? + ticks(12)?) as f64 / 100.0, resident_bytes: pages * page_bytes })
+    }
+}
+
+/// Lines of one metric each.
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("writing to a string");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &dyn Display)], value: impl Display) {
+        let labels: Vec<_> =
+            labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escape(&value.to_string()))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        writeln!(self.0, "{name}{labels} {value}").expect("writing to a string");
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.family(name, kind, help);
+        self.sample(name, &[], value);
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// Everything that this process can tell.
+pub fn page(version: &str, process: Option<Process>, status: Option<&Status>) -> String {
+    let mut page = Page(String::new());
+    page.family("holdfast_build_info", "gauge", "The version that runs.");
+    page.sample("holdfast_build_info", &[("version", &version)], 1);
+    if let Some(process) = process {
+        page.one("process_cpu_seconds_total", "counter", "CPU time used.", process.cpu_seconds);
+        page.one("process_resident_memory_bytes", "gauge", "Resident memory.", process.resident_bytes);
+    }
+    if let Some(status) = status {
+        cluster(&mut page, status);
+    }
+    page.0
+}
+
+fn cluster(page: &mut Page, status: &Status) {
+    let health = match status.health {
+        Health::Ok => 0,
+        Health::Degraded => 1,
+        Health::Unavailable => 2,
+    };
+    page.one(
+        "holdfast_cluster_health",
+        "gauge",
+        "0: ok, 1: degraded, 2: unavailable, as this process sees it.",
+        health,
+    );
+    page.family("holdfast_node_alive", "gauge", "Whether the node was heard in the last 1.5 seconds.");
+    for node in &status.nodes {
+        page.sample("holdfast_node_alive", &[("node", &node.name)], u8::from(node.alive));
+    }
+    let loads = || status.nodes.iter().filter_map(|node| Some((&node.name, node.load.as_ref()?)));
+    page.family("holdfast_node_disk_free_bytes", "gauge", "Free bytes of the file system with the node's data.");
+    for (name, load) in loads() {
+        page.sample("holdfast_node_disk_free_bytes", &[("node", name)], load.disk_free_bytes);
+    }
+    page.family("holdfast_node_in_flight", "gauge", "Requests in flight on the node.");
+    for (name, load) in loads() {
+        page.sample("holdfast_node_in_flight", &[("node", name)], load.in_flight);
+    }
+    page.family("holdfast_group_has_leader", "gauge", "Whether a live node leads the group.");
+    for group in &status.groups {
+        page.sample("holdfast_group_has_leader", &[("group", &group.id)], u8::from(group.leader.is_some()));
+    }
+    page.family("holdfast_group_term", "gauge", "Raft term of the group.");
+    for group in &status.groups {
+        page.sample("holdfast_group_term", &[("group", &group.id)], group.term);
+    }
+    let name =
+        |id: u64| status.nodes.iter().find(|node| node.id == id).map_or(id.to_string(), |node| node.name.clone());
+    let members = || status.groups.iter().flat_map(|group| group.members.iter().map(move |member| (group.id, member)));
+    page.family("holdfast_group_applied_index", "gauge", "Log index that the node has applied in the group.");
+    for (group, member) in members() {
+        page.sample("holdfast_group_applied_index", &[("group", &group), ("node", &name(member.node))], member.applied);
+    }
+    page.family("holdfast_group_committed_index", "gauge", "Log index that the node knows as committed in the group.");
+    for (group, member) in members() {
+        page.sample(
+            "holdfast_group_committed_index",
+            &[("group", &group), ("node", &name(member.node))],
+            member.committed,
+        );
+    }
+    page.family("holdfast_group_missing_blobs", "gauge", "Blobs that the node has yet to fetch.");
+    for (group, member) in members() {
+        page.sample(
+            "holdfast_group_missing_blobs",
+            &[("group", &group), ("node", &name(member.node))],
+            member.missing_blobs,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_replica::file::RealFiles;
+
+    use super::*;
+    use crate::status::tests::healthy;
+
+    #[test]
+    fn every_sample_has_its_family_and_every_family_its_samples_together() {
+        let process = Process { cpu_seconds: 1.5, resident_bytes: 4096 };
+        let page = page("0.1.0", Some(process), Some(&Status::of(&healthy())));
+        let mut family = "";
+        for line in page.lines() {
+            match line.strip_prefix("# TYPE ") {
+                Some(rest) => family = rest.split(' ').next().unwrap(),
+                None if line.starts_with('#') => {}
+                None => assert_eq!(line.split(['{', ' ']).next().unwrap(), family, "{line}"),
+            }
+        }
+        for told in [
+            "holdfast_build_info{version=\"0.1.0\"} 1",
+            "process_cpu_seconds_total 1.5",
+            "holdfast_cluster_health 0",
+            "holdfast_node_alive{node=\"n3\"} 1",
+            "holdfast_group_applied_index{group=\"1\",node=\"n2\"} 10",
+        ] {
+            assert!(page.lines().any(|line| line == told), "{told}:\n{page}");
+        }
+    }
+
+    #[test]
+    fn labels_are_escaped() {
+        let mut page = Page(String::new());
+        page.sample("x", &[("a", &"q\"b\\s\nl")], 1);
+        assert_eq!(page.0, "x{a=\"q\\\"b\\\\s\\nl\"} 1\n");
+    }
+
+    #[test]
+    fn the_kernel_tells_of_this_process() {
+        let process = Process::read(&RealFiles).expect("Linux has /proc");
+        assert!(process.resident_bytes > 1 << 20);
+        let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0";
+        let process = Process::parse(stat, "10 3 1").unwrap();
+        assert_eq!((process.cpu_seconds, process.resident_bytes), (3.0, 3 * rustix::param::page_size() as u64));
+    }
+}

@@ -1,0 +1,317 @@
+//! The cluster's status: what one process sees, as facts, and in words what is wrong with it. Pure.
+
+mod text;
+
+use std::collections::BTreeSet;
+
+use holdfast_wire::heartbeat::{ClusterView, GroupStatus, Heartbeat, Load, Role};
+use holdfast_wire::id::{GroupId, NodeId};
+use holdfast_wire::placement::GroupPlace;
+use serde::{Deserialize, Serialize};
+
+pub use text::table;
+
+/// A node that has been silent for longer counts as dead, milliseconds.
+const ALIVE_WITHIN_MS: u64 = 1500;
+/// Entries that a voter may be behind before it is mentioned.
+const LAG_ENTRIES: u64 = 1000;
+/// Below this part of the disk free (1/N), the disk is mentioned.
+const DISK_PART: u64 = 20;
+
+/// How it stands with the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// Nothing is wrong.
+    Ok,
+    /// Everything is served, but something needs care.
+    Degraded,
+    /// Some keys cannot be written or read strongly.
+    Unavailable,
+}
+
+/// The cluster, as `holdfast cluster status -o json` and `GET /v1/cluster` show it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// 32 hexadecimal digits.
+    pub cluster: String,
+    /// How it stands.
+    pub health: Health,
+    /// What is wrong, a sentence each.
+    pub problems: Vec<String>,
+    /// The nodes that are not removed, by id.
+    pub nodes: Vec<Node>,
+    /// The groups, root first.
+    pub groups: Vec<Group>,
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its id.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Peer address.
+    pub address: String,
+    /// Whether it was heard in the last 1.5 seconds.
+    pub alive: bool,
+    /// Age of its last heartbeat, milliseconds; `None`: never heard.
+    pub heartbeat_age_ms: Option<u64>,
+    /// Why it does not serve, if it says so.
+    pub not_ready: Option<String>,
+    /// Software version.
+    pub version: String,
+    /// How busy it was; `None`: never heard.
+    pub load: Option<NodeLoad>,
+}
+
+/// How busy a node is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "as in `holdfast_wire::heartbeat::Load`")]
+pub struct NodeLoad {
+    pub in_flight: u32,
+    pub cpu_millis: u32,
+    pub read_us: u32,
+    pub sync_us: u32,
+    pub memory_bytes: u64,
+    pub disk_free_bytes: u64,
+    pub disk_total_bytes: u64,
+}
+
+/// A group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its id.
+    pub id: u32,
+    /// `root` or `shard`.
+    pub kind: String,
+    /// First and last point of its hash range, 16 hexadecimal digits each; `None` for root.
+    pub range: Option<(String, String)>,
+    /// Epoch of its entry in the map.
+    pub epoch: u64,
+    /// Who leads; `None`: nobody who is alive says so.
+    pub leader: Option<u64>,
+    /// The highest term that a live member knows.
+    pub term: u64,
+    /// Voters by the newest membership that is known.
+    pub voters: Vec<u64>,
+    /// Its members as they last reported, by node.
+    pub members: Vec<Member>,
+}
+
+/// A member of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// The node.
+    pub node: u64,
+    /// `leader`, `follower`, `candidate` or `learner`.
+    pub role: String,
+    /// Its term.
+    pub term: u64,
+    /// Last log index.
+    pub last_log: u64,
+    /// Committed index.
+    pub committed: u64,
+    /// Applied index.
+    pub applied: u64,
+    /// Blobs that it has yet to fetch.
+    pub missing_blobs: u64,
+}
+
+impl From<Load> for NodeLoad {
+    fn from(load: Load) -> Self {
+        let Load { in_flight, cpu_millis, read_us, memory, disk_free, disk_total, sync_us } = load;
+        let (memory_bytes, disk_free_bytes, disk_total_bytes) = (memory, disk_free, disk_total);
+        Self { in_flight, cpu_millis, read_us, sync_us, memory_bytes, disk_free_bytes, disk_total_bytes }
+    }
+}
+
+impl Status {
+    /// What the view says.
+    pub fn of(view: &ClusterView) -> Status {
+        let mut status = Status {
+            cluster: view.cluster.to_string(),
+            health: Health::Ok,
+            problems: Vec::new(),
+            nodes: nodes(view),
+            groups: view.layout.map.groups.iter().map(|place| group(view, place)).collect(),
+        };
+        status.judge();
+        status
+    }
+
+    fn problem(&mut self, health: Health, text: String) {
+        self.health = self.health.max(health);
+        self.problems.push(text);
+    }
+
+    /// A node as people call it.
+    fn name(&self, id: u64) -> String {
+        match self.nodes.iter().find(|node| node.id == id) {
+            Some(node) => format!("{} (id {id})", node.name),
+            None => format!("id {id}"),
+        }
+    }
+
+    fn is_alive(&self, id: u64) -> bool {
+        self.nodes.iter().any(|node| node.id == id && node.alive)
+    }
+
+    fn judge(&mut self) {
+        if self.groups.is_empty() {
+            self.problem(Health::Unavailable, "the cluster has no shard map yet: it is still being formed".to_owned());
+        }
+        for node in self.nodes.clone() {
+            self.judge_node(&node);
+        }
+        for group in self.groups.clone() {
+            self.judge_group(&group);
+        }
+        let versions: BTreeSet<_> = self.nodes.iter().filter(|n| n.alive).map(|n| n.version.clone()).collect();
+        if versions.len() > 1 {
+            let versions: Vec<_> = versions.into_iter().collect();
+            self.problem(Health::Degraded, format!("the nodes run different versions: {}", versions.join(", ")));
+        }
+    }
+
+    fn judge_node(&mut self, node: &Node) {
+        let name = self.name(node.id);
+        if !node.alive {
+            let since = match node.heartbeat_age_ms {
+                Some(age) => format!("has been silent for {:.1} s", age as f64 / 1000.0),
+                None => "has not been heard yet".to_owned(),
+            };
+            self.problem(Health::Degraded, format!("node {name} at {} {since}", node.address));
+            return;
+        }
+        if let Some(reason) = &node.not_ready {
+            self.problem(Health::Degraded, format!("node {name} is not ready: {reason}"));
+        }
+        if let Some(load) = &node.load
+            && load.disk_total_bytes > 0
+            && load.disk_free_bytes < load.disk_total_bytes / DISK_PART
+        {
+            let free = load.disk_free_bytes >> 20;
+            self.problem(Health::Degraded, format!("node {name} has only {free} MiB of disk left"));
+        }
+    }
+
+    fn judge_group(&mut self, group: &Group) {
+        let what = if group.kind == "root" { "the root group".to_owned() } else { format!("shard {}", group.id) };
+        let alive = group.voters.iter().filter(|id| self.is_alive(**id)).count();
+        let quorum = group.voters.len() / 2 + 1;
+        if group.voters.is_empty() || alive < quorum {
+            let stopped =
+                if group.kind == "root" { "buckets cannot be created or deleted" } else { "it takes no writes" };
+            let of = group.voters.len();
+            self.problem(
+                Health::Unavailable,
+                format!("{what} has lost its majority ({alive} of {of} voters alive): {stopped}"),
+            );
+        } else if group.leader.is_none() {
+            self.problem(Health::Unavailable, format!("{what} has no leader; an election should end within seconds"));
+        }
+        let front = group.members.iter().map(|member| member.committed).max().unwrap_or(0);
+        for voter in &group.voters {
+            let name = self.name(*voter);
+            match group.members.iter().find(|member| member.node == *voter) {
+                _ if !self.is_alive(*voter) => {}
+                None => {
+                    self.problem(Health::Degraded, format!("node {name} does not serve {what} although it is a voter"))
+                }
+                Some(member) => {
+                    let lag = front.saturating_sub(member.applied);
+                    if lag > LAG_ENTRIES {
+                        self.problem(Health::Degraded, format!("node {name} is {lag} entries behind in {what}"));
+                    }
+                    if member.missing_blobs > 0 {
+                        let count = member.missing_blobs;
+                        self.problem(Health::Degraded, format!("node {name} has {count} blobs of {what} yet to fetch"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn nodes(view: &ClusterView) -> Vec<Node> {
+    let mut nodes: Vec<Node> = view
+        .layout
+        .nodes
+        .iter()
+        .map(|info| {
+            let heard = view.heartbeats.iter().find(|(heartbeat, _)| heartbeat.node.id == info.id);
+            let said = heard.map(|(heartbeat, _)| heartbeat);
+            Node {
+                id: info.id.0,
+                name: info.name.clone(),
+                address: said.map_or(&info.address, |said| &said.node.address).clone(),
+                alive: heard.is_some_and(|(_, age)| *age < ALIVE_WITHIN_MS),
+                heartbeat_age_ms: heard.map(|(_, age)| *age),
+                not_ready: said.and_then(|said| said.not_ready.clone()),
+                version: said.map_or(&info.version, |said| &said.node.version).clone(),
+                load: said.map(|said| said.load.into()),
+            }
+        })
+        .collect();
+    nodes.sort_by_key(|node| node.id);
+    nodes
+}
+
+/// The reports on a group by nodes that are not removed, with their ages.
+fn reports(view: &ClusterView, group: GroupId) -> impl Iterator<Item = (&Heartbeat, &GroupStatus, u64)> {
+    view.heartbeats
+        .iter()
+        .filter(|(heartbeat, _)| view.layout.nodes.iter().any(|node| node.id == heartbeat.node.id))
+        .filter_map(move |(heartbeat, age)| {
+            Some((heartbeat, heartbeat.groups.iter().find(|g| g.group == group)?, *age))
+        })
+}
+
+/// Who leads a group: the live member that says so itself, in the highest term.
+pub fn leader(view: &ClusterView, group: GroupId) -> Option<NodeId> {
+    let alive = reports(view, group).filter(|(_, _, age)| *age < ALIVE_WITHIN_MS);
+    alive
+        .filter(|(_, status, _)| status.role == Role::Leader)
+        .max_by_key(|(_, status, _)| status.term)
+        .map(|(heartbeat, _, _)| heartbeat.node.id)
+}
+
+fn group(view: &ClusterView, place: &GroupPlace) -> Group {
+    let live = || reports(view, place.group).filter(|(_, _, age)| *age < ALIVE_WITHIN_MS);
+    let newest = live().max_by_key(|(_, status, _)| (status.role == Role::Leader, status.term, status.last_log));
+    let mut members: Vec<_> = reports(view, place.group).map(|(by, status, _)| member(by.node.id, status)).collect();
+    members.sort_by_key(|member| member.node);
+    Group {
+        id: place.group.0,
+        kind: if place.group == GroupId::ROOT { "root" } else { "shard" }.to_owned(),
+        range: place.range.map(|range| (format!("{:016x}", range.first), format!("{:016x}", range.last))),
+        epoch: place.epoch.0,
+        leader: leader(view, place.group).map(|id| id.0),
+        term: live().map(|(_, status, _)| status.term).max().unwrap_or(0),
+        voters: newest.map_or(&place.voters, |(_, status, _)| &status.voters).iter().map(|id| id.0).collect(),
+        members,
+    }
+}
+
+fn member(node: NodeId, status: &GroupStatus) -> Member {
+    let role = match status.role {
+        Role::Leader => "leader",
+        Role::Follower => "follower",
+        Role::Candidate => "candidate",
+        Role::Learner => "learner",
+    };
+    Member {
+        node: node.0,
+        role: role.to_owned(),
+        term: status.term,
+        last_log: status.last_log,
+        committed: status.committed,
+        applied: status.applied,
+        missing_blobs: status.missing_blobs,
+    }
+}
+
+#[cfg(test)]
+pub mod tests;
