@@ -1,16 +1,30 @@
-//! C5: every byte served with a 200 is the byte that was written.
+//! C5: every byte served with a 200 is the byte that was written, and size and entity tag are the written object's.
+
+use std::collections::HashMap;
 
 use crate::check::Verdict;
-use crate::history::{History, Outcome};
+use crate::history::{History, Outcome, Record, Written};
 
 /// The check.
 pub fn check(history: &History) -> Verdict {
     let (mut checked, mut violations) = (0, Vec::new());
+    let written: HashMap<u64, &Written> =
+        history.records.iter().filter_map(Record::as_write).map(|write| (write.write, write)).collect();
     for record in &history.records {
         let Outcome::Saw(Some(seen)) = &record.outcome else { continue };
         checked += 1;
-        if let Some(fault) = &seen.fault {
+        let mut found = |fault: &str| {
             violations.push(format!("{} at {} ns, write {}: {fault}", record.key, record.start, seen.write));
+        };
+        if let Some(fault) = &seen.fault {
+            found(fault);
+        }
+        let Some(write) = written.get(&seen.write) else { continue };
+        if write.size != seen.size {
+            found(&format!("{} bytes instead of {}", seen.size, write.size));
+        }
+        if write.etag.as_ref().is_some_and(|etag| *etag != seen.etag) {
+            found(&format!("entity tag {} instead of {:?}", seen.etag, write.etag));
         }
     }
     Verdict::of(checked, Vec::new(), violations)
@@ -28,6 +42,10 @@ mod tests {
         if let Outcome::Saw(Some(seen)) = &mut records[1].outcome {
             seen.fault = Some("wrong bytes".into());
         }
-        assert!(matches!(check(&history(records)), Verdict::Violated(found) if found.len() == 1));
+        assert!(matches!(check(&history(records.clone())), Verdict::Violated(found) if found.len() == 1));
+        if let Outcome::Saw(Some(seen)) = &mut records[2].outcome {
+            seen.etag = "another".into();
+        }
+        assert!(matches!(check(&history(records)), Verdict::Violated(found) if found.len() == 2));
     }
 }

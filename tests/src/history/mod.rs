@@ -8,6 +8,8 @@ use std::path::Path;
 use holdfast_wire::id::Seq;
 use serde::{Deserialize, Serialize};
 
+pub mod client;
+pub mod gap;
 pub mod workload;
 
 /// The end of what has no answer.

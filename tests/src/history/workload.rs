@@ -1,1 +1,187 @@
-//! .
+//! Workload W: clients over all gateways that put, overwrite, get, list, delete and copy a few hot and many cold keys,
+//! each doing one thing at a time and remembering it. Keys come in generations, so that no key's history grows beyond
+//! what a search can judge.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::client::sign::Keys;
+use crate::history::History;
+use crate::history::client::Client;
+
+/// What to run against what.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// `host:port` of every gateway.
+    pub gateways: Vec<String>,
+    /// Credentials.
+    pub keys: Keys,
+    /// An existing bucket that nobody else uses.
+    pub bucket: String,
+    /// Clients at once.
+    pub clients: u32,
+    /// Operations until the keys change.
+    pub generation: u64,
+    /// Whether to use bodies of 1 MiB and multipart uploads of 8 MiB.
+    pub large: bool,
+    /// Pause between a client's operations.
+    pub think: Duration,
+    /// How long a client waits for an answer.
+    pub timeout: Duration,
+    /// Of all choices.
+    pub seed: u64,
+}
+
+impl Plan {
+    /// The standard workload.
+    pub fn new(gateways: Vec<String>, keys: Keys, bucket: &str) -> Self {
+        Self {
+            gateways,
+            keys,
+            bucket: bucket.into(),
+            clients: 8,
+            generation: 1500,
+            large: true,
+            think: Duration::from_millis(2),
+            timeout: Duration::from_secs(15),
+            seed: 1,
+        }
+    }
+}
+
+/// What clients share.
+pub(crate) struct Shared {
+    pub(crate) plan: Plan,
+    pub(crate) clock: Instant,
+    writes: AtomicU64,
+    operations: AtomicU64,
+}
+
+impl Shared {
+    /// A write id that nobody has.
+    pub(crate) fn write_id(&self) -> u64 {
+        self.writes.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The generation of the next operation.
+    pub(crate) fn generation(&self) -> u64 {
+        self.operations.fetch_add(1, Ordering::Relaxed) / self.plan.generation
+    }
+
+    /// Nanoseconds since the start.
+    pub(crate) fn now(&self) -> u64 {
+        self.clock.elapsed().as_nanos() as u64
+    }
+}
+
+/// A running workload.
+pub struct Workload {
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    clients: JoinSet<Client>,
+}
+
+/// How often each HTTP status was answered; 0 stands for no answer.
+pub type Statuses = BTreeMap<u16, u64>;
+
+impl Workload {
+    /// Starts it.
+    pub fn start(plan: Plan) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let shared =
+            Arc::new(Shared { plan, clock: Instant::now(), writes: AtomicU64::new(1), operations: AtomicU64::new(0) });
+        let mut clients = JoinSet::new();
+        for number in 0..shared.plan.clients {
+            let mut client = Client::new(number, shared.clone());
+            let stopped = stopped.clone();
+            clients.spawn(async move {
+                while !*stopped.borrow() {
+                    client.step().await;
+                    tokio::time::sleep(client.think()).await;
+                }
+                client
+            });
+        }
+        Self { shared, stop, clients }
+    }
+
+    /// Operations begun so far.
+    pub fn operations(&self) -> u64 {
+        self.shared.operations.load(Ordering::Relaxed)
+    }
+
+    /// Ends it: every client finishes what it is doing.
+    pub async fn stop(mut self) -> Finished {
+        let _ = self.stop.send(true);
+        let (mut history, mut statuses) = (History::default(), Statuses::new());
+        while let Some(client) = self.clients.join_next().await {
+            let (records, seen) = client.expect("a client does not panic").into_parts();
+            history.records.extend(records);
+            for (status, count) in seen {
+                *statuses.entry(status).or_default() += count;
+            }
+        }
+        Finished { history, statuses, shared: self.shared }
+    }
+}
+
+/// A workload that has ended.
+pub struct Finished {
+    /// What it did.
+    pub history: History,
+    /// What it was answered.
+    pub statuses: Statuses,
+    shared: Arc<Shared>,
+}
+
+impl Finished {
+    /// Reads every key once through each of the gateways in turn and lists the bucket, adding to the history. To be
+    /// called when the cluster is whole again; what cannot be read is repeated for a while, then given back.
+    pub async fn scan(&mut self) -> Vec<String> {
+        let keys: Vec<String> = self.history.by_key().keys().map(|key| (*key).to_owned()).collect();
+        let mut reader = Client::new(self.shared.plan.clients, self.shared.clone());
+        let mut unread = Vec::new();
+        for key in keys {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            reader.next_gateway();
+            while !reader.get(&key).await {
+                if Instant::now() > deadline {
+                    unread.push(key);
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+        reader.list("", None).await;
+        reader.list("", Some("/")).await;
+        let (records, _) = reader.into_parts();
+        self.history.records.extend(records);
+        unread
+    }
+
+    /// Counts of acknowledged, unknown and failed operations, for a report.
+    pub fn summary(&self) -> String {
+        let mut kinds = HashMap::<&str, u64>::new();
+        for record in &self.history.records {
+            let kind = match record.outcome {
+                crate::history::Outcome::Unknown(_) => "unknown",
+                crate::history::Outcome::Failed(_) => "failed",
+                _ => "answered",
+            };
+            *kinds.entry(kind).or_default() += 1;
+        }
+        let writes = self.history.records.iter().filter(|r| r.may_have_applied() && r.acknowledged()).count();
+        format!(
+            "{} operations, {writes} acknowledged writes, {} unknown, {} failed, statuses {:?}",
+            self.history.records.len(),
+            kinds.get("unknown").unwrap_or(&0),
+            kinds.get("failed").unwrap_or(&0),
+            self.statuses
+        )
+    }
+}
