@@ -1,6 +1,16 @@
 //! The seam to the ordered key-value engine: six functions, several implementations, one conformance suite.
 
+mod fjall;
+mod memory;
+
+#[cfg(test)]
+mod conformance;
+
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+pub use fjall::{Fjall, FjallOptions};
+pub use memory::Memory;
 
 /// Why an engine failed. Never a reason to go on: the process ends and the index is verified or rebuilt.
 #[derive(Debug, thiserror::Error)]
@@ -8,7 +18,7 @@ use bytes::Bytes;
 pub struct EngineError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// Which of the engine's two key spaces. Both are written in one atomic batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Space {
     /// Records: small values, scanned in order.
     Records,
@@ -33,6 +43,21 @@ pub enum Durability {
     Buffered,
     /// This batch and all before it.
     Synced,
+}
+
+impl Space {
+    /// Both.
+    pub const ALL: [Space; 2] = [Space::Records, Space::Bodies];
+}
+
+/// The end of the range of all keys with `prefix`: the first key behind them. Empty when there is no such key.
+pub fn behind(prefix: &[u8]) -> Vec<u8> {
+    let kept = prefix.iter().rposition(|&byte| byte != 0xff).map_or(0, |last| last + 1);
+    let mut end = prefix[..kept].to_vec();
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end
 }
 
 /// What an engine tells about itself.

@@ -1,0 +1,54 @@
+//! A shard's copies of buckets, and its range.
+
+use holdfast_wire::bucket::Bucket;
+use holdfast_wire::id::{BucketId, Epoch};
+use holdfast_wire::object::Upload;
+use holdfast_wire::placement::HashRange;
+
+use super::draft::Draft;
+use super::multipart;
+use crate::index::IndexError;
+use crate::index::command::Outcome;
+use crate::index::key::{self, Table};
+use crate::index::record::{self, Shard, UploadPlace};
+use crate::index::rows::read;
+
+pub fn install(draft: &mut Draft<'_>, bucket: Bucket) -> Result<Outcome, IndexError> {
+    let id = bucket.id;
+    let newer = draft.bucket(id).is_none_or(|known| known.revision < bucket.revision);
+    // A copy that was sent before the bucket went, and comes after, must not bring it back.
+    if newer && !draft.has(&key::bucket(Table::Gone, id))? {
+        draft.put_bucket(bucket);
+    }
+    Ok(Outcome::BucketInstalled { empty: draft.usage(id).objects == 0 })
+}
+
+pub fn remove(draft: &mut Draft<'_>, id: BucketId) -> Result<Outcome, IndexError> {
+    if draft.usage(id).objects > 0 {
+        return Ok(Outcome::BucketInstalled { empty: false });
+    }
+    let uploads: Vec<Upload> = draft
+        .before()
+        .under(&key::bucket(Table::Uploads, id))
+        .map(|row| {
+            let (suffix, value) = row?;
+            read(&suffix, record::decode(&value))
+        })
+        .collect::<Result<_, _>>()?;
+    for upload in uploads {
+        let place = UploadPlace { bucket: id, key: upload.key, initiated_ms: upload.initiated_ms };
+        multipart::abandon(draft, upload.id, &place)?;
+    }
+    if draft.bucket(id).is_some() {
+        draft.remove_bucket(id);
+    }
+    draft.mark(key::bucket(Table::Gone, id));
+    Ok(Outcome::BucketInstalled { empty: true })
+}
+
+pub fn set_range(draft: &mut Draft<'_>, range: HashRange, epoch: Epoch) -> Outcome {
+    if draft.shard().is_none_or(|shard| shard.epoch < epoch) {
+        draft.put_shard(Shard { range, epoch });
+    }
+    Outcome::Done
+}

@@ -1,0 +1,104 @@
+//! The pure state machine: an entry's command and the state it meets give outcome, changes and effects. No clock, no
+//! randomness, no I/O but reads of the state, no order that differs between members; every command has an outcome.
+
+mod bucket;
+mod collect;
+mod draft;
+mod multipart;
+mod object;
+mod root;
+
+use std::sync::Arc;
+
+use holdfast_wire::bucket::{Bucket, BucketState};
+use holdfast_wire::id::{BucketId, ObjectKey};
+use holdfast_wire::object::NewBody;
+use holdfast_wire::placement;
+use holdfast_wire::request::{Refusal, Write, WriteOutcome};
+
+use super::IndexError;
+use super::command::{Command, Outcome};
+
+pub use draft::{Changes, Draft, Effects, Place};
+pub use multipart::PART_MIN;
+
+/// Decides a command. On refusal the draft holds no changes but those of blobs that the command named in vain.
+pub fn apply(draft: &mut Draft<'_>, command: Command) -> Result<Outcome, IndexError> {
+    name_blobs(draft, &command)?;
+    match command {
+        Command::Write(write) => match self::write(draft, write) {
+            Ok(outcome) => Ok(Outcome::Written(outcome)),
+            Err(Stop::Refused(refusal)) => Ok(Outcome::Written(WriteOutcome::Refused(refusal))),
+            Err(Stop::Failed(error)) => Err(error),
+        },
+        Command::InstallBucket(bucket) => bucket::install(draft, bucket),
+        Command::RemoveBucket { bucket } => bucket::remove(draft, bucket),
+        Command::SetRange { range, epoch } => Ok(bucket::set_range(draft, range, epoch)),
+        Command::Root(command) => Ok(root::apply(draft, command)),
+        Command::Collect { before_ms } => collect::collect(draft, before_ms),
+    }
+}
+
+/// The blobs that a command brings: unless something names them in the end, they go to the trash.
+pub fn name_blobs(draft: &mut Draft<'_>, command: &Command) -> Result<(), IndexError> {
+    let body = match command {
+        Command::Write(Write::Put(put)) => &put.body,
+        Command::Write(Write::PutPart(part)) => &part.body,
+        _ => return Ok(()),
+    };
+    match body {
+        NewBody::Blob { id, len } => draft.name_blob(*id, *len),
+        NewBody::Inline(_) => Ok(()),
+    }
+}
+
+/// Why a write ends early.
+enum Stop {
+    Refused(Refusal),
+    Failed(IndexError),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<IndexError> for Stop {
+    fn from(error: IndexError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn write(draft: &mut Draft<'_>, write: Write) -> Result<WriteOutcome, Stop> {
+    let bucket = writable(draft, write.bucket())?;
+    match write {
+        Write::Put(put) => object::put(draft, &bucket, put),
+        Write::Delete { keys, .. } => object::delete(draft, &bucket, keys),
+        Write::Copy(copy) => object::copy(draft, &bucket, copy),
+        Write::CreateUpload { upload, .. } => multipart::create(draft, &bucket, upload),
+        Write::PutPart(part) => multipart::put_part(draft, &bucket, part),
+        Write::CompleteUpload(complete) => multipart::complete(draft, &bucket, complete),
+        Write::AbortUpload { key, upload, .. } => multipart::abort(draft, &bucket, &key, upload),
+    }
+}
+
+/// The bucket, if it takes writes.
+fn writable(draft: &Draft<'_>, bucket: BucketId) -> Result<Arc<Bucket>, Refusal> {
+    let bucket = draft.bucket(bucket).ok_or(Refusal::NoSuchBucket)?;
+    match bucket.state {
+        BucketState::Deleting => Err(Refusal::BucketFrozen),
+        // A gateway sees a bucket once every shard has it and root calls it active; the copy here may be older.
+        BucketState::Creating | BucketState::Active => Ok(bucket),
+    }
+}
+
+/// Whether the key lives here.
+fn held(draft: &Draft<'_>, bucket: &Bucket, key: &ObjectKey) -> Result<(), Refusal> {
+    match draft.shard() {
+        Some(shard) if !shard.range.contains(placement::hash(bucket.id, bucket.placement, key)) => {
+            Err(Refusal::WrongShard)
+        }
+        Some(_) | None => Ok(()),
+    }
+}

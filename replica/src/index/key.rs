@@ -1,0 +1,280 @@
+//! Keys: every table of the index, its stable id, and the one pair of functions that makes and reads its keys.
+//!
+//! ```text
+//! group u32 BE | generation u32 BE | table u8 | rest by table
+//!
+//! generation 0 holds one row, table 00: which generation is in force. A snapshot's rows arrive under the next one.
+//!
+//! id  table        rest                                            value (see `record`)
+//! 01  Applied      –                                               position, state hash
+//! 02  Membership   –                                               the newest membership, opaque
+//! 03  Shard        –                                               hash range and epoch
+//! 04  Root         –                                               cluster, counters, layout
+//! 05  Buckets      bucket u64                                      bucket
+//! 06  Gone         bucket u64                                      (removed buckets; empty)
+//! 07  Usage        bucket u64                                      objects, bytes
+//! 08  Requests     log index u64                                   request id, time, outcome
+//! 10  Objects      bucket u64 | key                                summary, detail
+//! 11  Versions     reserved: bucket u64 | key escaped | seq, newest first
+//! 12  Uploads      bucket u64 | key escaped | time u64 | upload    upload
+//! 13  UploadIds    upload u128                                     bucket, key, time
+//! 14  Parts        upload u128 | number u16                        part
+//! 15  Finished     upload u128                                     bucket, key, what Complete answered
+//! 16  FinishedAt   time u64 | upload u128                          (empty)
+//! 20  Blobs        blob u128                                       references, bytes, since when in the trash
+//! 21  Trash        time u64 | blob u128                            (empty)
+//! 30  Expiry       reserved: time u64 | bucket u64 | key
+//! 40  Bodies       number u64   (the other key space)              the bytes themselves: this id is their version
+//! ```
+//! Numbers are big-endian, so that byte order is their order. A key that ends a row key stands there as it is: byte order
+//! is S3's UTF-8 order. Where something follows it, it is escaped: `00` → `00 ff`, then `00 00` ends it, which keeps the
+//! order, NULs included.
+
+use holdfast_wire::id::{BlobId, BucketId, GroupId, UploadId};
+
+/// A table of the index. `11` and `30` are reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Table {
+    /// How far the group has applied.
+    Applied = 0x01,
+    /// The newest membership.
+    Membership = 0x02,
+    /// What the shard holds.
+    Shard = 0x03,
+    /// Root's own state.
+    Root = 0x04,
+    /// Buckets.
+    Buckets = 0x05,
+    /// Buckets that were removed.
+    Gone = 0x06,
+    /// Usage counters.
+    Usage = 0x07,
+    /// Requests seen, by log index.
+    Requests = 0x08,
+    /// Current objects.
+    Objects = 0x10,
+    /// Open uploads in listing order.
+    Uploads = 0x12,
+    /// Open uploads by id.
+    UploadIds = 0x13,
+    /// Parts of open uploads.
+    Parts = 0x14,
+    /// Completed uploads by id.
+    Finished = 0x15,
+    /// Completed uploads by time.
+    FinishedAt = 0x16,
+    /// Blob references.
+    Blobs = 0x20,
+    /// Blobs without references, by time.
+    Trash = 0x21,
+    /// Inline bodies.
+    Bodies = 0x40,
+}
+
+/// Bytes before the table id.
+pub const PREFIX: usize = 8;
+
+/// The first bytes of all keys of a group.
+pub fn group(group: GroupId) -> [u8; 4] {
+    group.0.to_be_bytes()
+}
+
+/// The first bytes of all keys of a group in one generation.
+pub fn generation(group: GroupId, generation: u32) -> [u8; PREFIX] {
+    let mut prefix = [0; PREFIX];
+    prefix[..4].copy_from_slice(&group.0.to_be_bytes());
+    prefix[4..].copy_from_slice(&generation.to_be_bytes());
+    prefix
+}
+
+/// The generation of a whole key.
+pub fn generation_of(key: &[u8]) -> Option<u32> {
+    key.get(4..PREFIX).map(|bytes| u32::from_be_bytes(bytes.try_into().expect("4 bytes")))
+}
+
+/// The whole key of the row that says which generation is in force.
+pub fn pointer(group: GroupId) -> Vec<u8> {
+    let mut key = generation(group, 0).to_vec();
+    key.push(0);
+    key
+}
+
+/// A key without group and generation: table id and what follows it.
+pub type Suffix = Vec<u8>;
+
+fn suffix(table: Table, parts: &[&[u8]]) -> Suffix {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(table as u8);
+    parts.iter().for_each(|part| key.extend_from_slice(part));
+    key
+}
+
+/// The key of a table's only row, or the beginning of all its keys.
+pub fn table(table: Table) -> Suffix {
+    vec![table as u8]
+}
+
+/// A key of [`Table::Buckets`], [`Table::Gone`] or [`Table::Usage`]; the beginning of all keys of one bucket in
+/// [`Table::Objects`] and [`Table::Uploads`].
+pub fn bucket(table: Table, bucket: BucketId) -> Suffix {
+    suffix(table, &[&bucket.0.to_be_bytes()])
+}
+
+/// A key of [`Table::Objects`], or the beginning of the keys with a prefix.
+pub fn object(bucket: BucketId, key: &[u8]) -> Suffix {
+    suffix(Table::Objects, &[&bucket.0.to_be_bytes(), key])
+}
+
+/// Bytes of an object's row key before the object's key: table and bucket.
+pub const BEFORE_KEY: usize = 9;
+
+/// A key of [`Table::Requests`].
+pub fn request(index: u64) -> Suffix {
+    suffix(Table::Requests, &[&index.to_be_bytes()])
+}
+
+/// A key of [`Table::Uploads`].
+pub fn upload(bucket: BucketId, key: &str, initiated_ms: u64, upload: UploadId) -> Suffix {
+    suffix(
+        Table::Uploads,
+        &[
+            &bucket.0.to_be_bytes(),
+            &escape(key.as_bytes()),
+            &[0, 0],
+            &initiated_ms.to_be_bytes(),
+            &upload.0.to_be_bytes(),
+        ],
+    )
+}
+
+/// The beginning of the upload keys of all object keys with a prefix.
+pub fn uploads(bucket: BucketId, prefix: &[u8]) -> Suffix {
+    suffix(Table::Uploads, &[&bucket.0.to_be_bytes(), &escape(prefix)])
+}
+
+/// The beginning of the upload keys of one object key.
+pub fn uploads_of(bucket: BucketId, key: &[u8]) -> Suffix {
+    suffix(Table::Uploads, &[&bucket.0.to_be_bytes(), &escape(key), &[0, 0]])
+}
+
+/// A key of [`Table::UploadIds`] or [`Table::Finished`]; the beginning of an upload's keys in [`Table::Parts`].
+pub fn by_upload(table: Table, upload: UploadId) -> Suffix {
+    suffix(table, &[&upload.0.to_be_bytes()])
+}
+
+/// A key of [`Table::Parts`].
+pub fn part(upload: UploadId, number: u16) -> Suffix {
+    suffix(Table::Parts, &[&upload.0.to_be_bytes(), &number.to_be_bytes()])
+}
+
+/// A key of [`Table::Blobs`].
+pub fn blob(blob: BlobId) -> Suffix {
+    suffix(Table::Blobs, &[&blob.0.to_be_bytes()])
+}
+
+/// A key of [`Table::Trash`] or [`Table::FinishedAt`].
+pub fn timed(table: Table, time_ms: u64, id: u128) -> Suffix {
+    suffix(table, &[&time_ms.to_be_bytes(), &id.to_be_bytes()])
+}
+
+/// The first key of [`Table::Trash`] or [`Table::FinishedAt`] that is not older than this.
+pub fn timed_from(table: Table, time_ms: u64) -> Suffix {
+    suffix(table, &[&time_ms.to_be_bytes()])
+}
+
+/// A key of [`Table::Bodies`].
+pub fn body(number: u64) -> Suffix {
+    suffix(Table::Bodies, &[&number.to_be_bytes()])
+}
+
+/// Time and id of a key that [`timed`] made.
+pub fn read_timed(suffix: &[u8]) -> Option<(u64, u128)> {
+    let (time, id) = suffix.get(1..)?.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*time), u128::from_be_bytes(id.try_into().ok()?)))
+}
+
+/// The id of a key that [`blob`] or [`by_upload`] made.
+pub fn read_id(suffix: &[u8]) -> Option<u128> {
+    Some(u128::from_be_bytes(suffix.get(1..)?.try_into().ok()?))
+}
+
+/// The number of a key that [`bucket`] or [`request`] made.
+pub fn read_number(suffix: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(suffix.get(1..)?.try_into().ok()?))
+}
+
+fn escape(key: &[u8]) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(key.len() + 2);
+    for &byte in key {
+        escaped.push(byte);
+        if byte == 0 {
+            escaped.push(0xff);
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::index::engine::behind;
+
+    fn text() -> impl Strategy<Value = String> {
+        proptest::collection::vec(
+            prop_oneof![Just('\0'), Just('\u{1}'), Just('a'), Just('/'), Just('ÿ'), any::<char>()],
+            1..6,
+        )
+        .prop_map(|chars| chars.into_iter().collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn upload_keys_are_ordered_by_key_then_time_then_id(
+            a in (text(), 0..3u64, 0..3u128), b in (text(), 0..3u64, 0..3u128)
+        ) {
+            let key = |(key, time, id): &(String, u64, u128)| upload(BucketId(1), key, *time, UploadId(*id));
+            prop_assert_eq!(key(&a).cmp(&key(&b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn a_prefix_of_keys_is_a_range_of_uploads(key in text(), prefix in text()) {
+            let row = upload(BucketId(1), &key, 7, UploadId(9));
+            let from = uploads(BucketId(1), prefix.as_bytes());
+            let inside = from <= row && row < behind(&from);
+            prop_assert_eq!(inside, key.starts_with(&prefix));
+            let from = uploads_of(BucketId(1), prefix.as_bytes());
+            let inside = from <= row && row < behind(&from);
+            prop_assert_eq!(inside, key == prefix);
+        }
+
+        #[test]
+        fn object_keys_are_ordered_by_bucket_then_key(a in (0..3u64, text()), b in (0..3u64, text())) {
+            let key = |(bucket, key): &(u64, String)| object(BucketId(*bucket), key.as_bytes());
+            prop_assert_eq!(key(&a).cmp(&key(&b)), a.cmp(&b));
+        }
+    }
+
+    #[test]
+    fn keys_are_these_bytes() {
+        assert_eq!(pointer(GroupId(3)), [0, 0, 0, 3, 0, 0, 0, 0, 0]);
+        assert_eq!(generation(GroupId(3), 5), [0, 0, 0, 3, 0, 0, 0, 5]);
+        assert_eq!(object(BucketId(2), b"a\0b"), [0x10, 0, 0, 0, 0, 0, 0, 0, 2, b'a', 0, b'b']);
+        assert_eq!(
+            upload(BucketId(2), "a\0", 0x0102, UploadId(9)),
+            [
+                0x12, 0, 0, 0, 0, 0, 0, 0, 2, b'a', 0, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                0, 0, 0, 0, 0, 0, 9
+            ]
+        );
+        assert_eq!(part(UploadId(1), 258)[15..], [0, 1, 1, 2]);
+        assert_eq!(body(1), [0x40, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(read_timed(&timed(Table::Trash, 5, 6)), Some((5, 6)));
+        assert_eq!(read_id(&blob(BlobId(7))), Some(7));
+        assert_eq!(read_number(&request(8)), Some(8));
+        assert_eq!(generation_of(&generation(GroupId(1), 4)), Some(4));
+    }
+}

@@ -1,0 +1,108 @@
+//! Reading one group: a frozen view, so that several reads speak of one moment.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use holdfast_wire::id::{BlobId, BucketId, ObjectKey, UploadId};
+use holdfast_wire::object::{Object, Part, Upload};
+use holdfast_wire::request::{ListObjects, ListPage, ListUploads};
+
+use super::IndexError;
+use super::engine::{Space, View, behind};
+use super::key::{self, PREFIX, Table};
+use super::page::{self, UploadPage};
+use super::record::{self, BlobRow};
+use super::rows::{Rows, read};
+
+/// One group as it was when the reader was made. An object's inline body is there as long as the reader.
+#[derive(Clone)]
+pub struct Reader {
+    view: Arc<dyn View>,
+    prefix: [u8; PREFIX],
+}
+
+impl Reader {
+    pub(super) fn new(view: Arc<dyn View>, prefix: [u8; PREFIX]) -> Self {
+        Self { view, prefix }
+    }
+
+    pub(super) fn rows(&self) -> Rows<'_> {
+        Rows::new(&*self.view, self.prefix)
+    }
+
+    /// An object.
+    pub fn object(&self, bucket: BucketId, key: &ObjectKey) -> Result<Option<Object>, IndexError> {
+        let suffix = key::object(bucket, key.as_str().as_bytes());
+        self.rows().get(&suffix)?.map(|value| read(&suffix, record::decode_object(&value))).transpose()
+    }
+
+    /// The inline body of that number ([`Source::Inline`](holdfast_wire::object::Source)). Numbers are never reused.
+    pub fn inline_body(&self, number: u64) -> Result<Option<Bytes>, IndexError> {
+        self.rows().body(number)
+    }
+
+    /// A page of objects.
+    pub fn list(&self, list: &ListObjects) -> Result<ListPage, IndexError> {
+        page::objects(self.rows(), list)
+    }
+
+    /// A page of open uploads.
+    pub fn list_uploads(&self, list: &ListUploads) -> Result<UploadPage, IndexError> {
+        page::uploads(self.rows(), list)
+    }
+
+    /// An open upload, at most `limit` of its parts above number `after`, and whether there are more.
+    pub fn list_parts(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+        after: u16,
+        limit: u32,
+    ) -> Result<Option<(Upload, Vec<Part>, bool)>, IndexError> {
+        page::parts(self.rows(), bucket, key, upload, after, limit)
+    }
+
+    /// Blobs that something names, with their bytes, in order of their ids behind `after`.
+    pub fn blobs(&self, after: Option<BlobId>, limit: usize) -> Result<Vec<(BlobId, u64)>, IndexError> {
+        let from = after.map_or_else(
+            || key::table(Table::Blobs),
+            |after| {
+                let mut from = key::blob(after);
+                from.push(0);
+                from
+            },
+        );
+        let mut blobs = Vec::new();
+        for row in self.rows().range(Space::Records, &from, &behind(&key::table(Table::Blobs))) {
+            if blobs.len() == limit {
+                break;
+            }
+            let (suffix, value) = row?;
+            let found: BlobRow = read(&suffix, record::decode(&value))?;
+            let id = key::read_id(&suffix).ok_or(IndexError::Corrupt { table: Table::Blobs as u8 })?;
+            if found.references > 0 {
+                blobs.push((BlobId(id), found.len));
+            }
+        }
+        Ok(blobs)
+    }
+
+    /// How many objects and parts name a blob.
+    pub fn references(&self, blob: BlobId) -> Result<u64, IndexError> {
+        let row: Option<BlobRow> = self.rows().record(&key::blob(blob))?;
+        Ok(row.map_or(0, |row| row.references))
+    }
+
+    /// Blobs that nothing has named since before that time (Unix milliseconds), oldest first.
+    pub fn trash(&self, before_ms: u64, limit: usize) -> Result<Vec<BlobId>, IndexError> {
+        self.rows()
+            .range(Space::Records, &key::table(Table::Trash), &key::timed_from(Table::Trash, before_ms))
+            .take(limit)
+            .map(|row| {
+                let (_, id) = key::read_timed(&row?.0).ok_or(IndexError::Corrupt { table: Table::Trash as u8 })?;
+                Ok(BlobId(id))
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,22 @@
+//! The index as a whole, on both engines.
+
+use super::command::Command;
+use super::engine::Memory;
+use super::*;
+
+mod support;
+
+use support::*;
+
+#[test]
+fn a_put_can_be_read() {
+    let index = shard(Arc::new(Memory::new()));
+    let mut log = Log::default();
+    log.apply(&index, 5, Command::InstallBucket(bucket(1)));
+    log.apply(&index, 7, put("a", inline("hello")));
+    let object = index.object(BucketId(1), &key("a")).unwrap().unwrap();
+    assert_eq!(object.summary.size, 5);
+    assert_eq!(object.summary.modified_ms, 7);
+    assert_eq!(index.usage(BucketId(1)), Usage { objects: 1, bytes: 5 });
+    assert_eq!(bytes_of(&index, &object), "hello");
+}
