@@ -1,6 +1,11 @@
 //! S3 gateway: speaks S3 to clients and `holdfast-wire` to replicas. Stateless.
 
+pub mod auth;
 pub mod balance;
+pub mod guard;
 pub mod hedge;
+pub mod limits;
 pub mod membership;
+pub mod metrics;
 pub mod router;
+pub mod server;

@@ -1,0 +1,100 @@
+//! What a signature mismatch tells the client: the canonical request and the string to sign as this server computed
+//! them, as AWS does. They show what differs and hold no secret: the client sent all of it.
+
+use http::{HeaderMap, Method, Uri};
+use s3s_sigv4::{AmzDate, AuthorizationV4, CredentialV4, Payload};
+
+use crate::guard::query;
+
+/// The parts of a request that its signature covers; kept while s3s has the request.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Signed {
+    /// Keeps the parts of a request's head.
+    pub fn of(parts: &http::request::Parts) -> Self {
+        Self { method: parts.method.clone(), uri: parts.uri.clone(), headers: parts.headers.clone() }
+    }
+
+    /// Elements for the error document; none if the request is not signed in a way that can be explained.
+    pub fn explain(&self) -> Vec<(&'static str, String)> {
+        self.explain_header().or_else(|| self.explain_query()).unwrap_or_default()
+    }
+
+    fn explain_header(&self) -> Option<Vec<(&'static str, String)>> {
+        let authorization = AuthorizationV4::parse(self.header("authorization")?).ok()?;
+        let date = AmzDate::parse(self.header("x-amz-date")?).ok()?;
+        let headers = self.signed(&authorization.signed_headers);
+        let payload = match self.header("x-amz-content-sha256")? {
+            "UNSIGNED-PAYLOAD" => Payload::Unsigned,
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD" => Payload::MultipleChunks,
+            "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER" => Payload::MultipleChunksWithTrailer,
+            "STREAMING-UNSIGNED-PAYLOAD-TRAILER" => Payload::UnsignedMultipleChunksWithTrailer,
+            hash => Payload::SingleChunk(hash),
+        };
+        let path = self.path();
+        let canonical =
+            s3s_sigv4::create_canonical_request(self.method.as_str(), &path, &self.query(), &headers, payload);
+        Some(told(&canonical, &authorization.credential, authorization.signature, &date))
+    }
+
+    fn explain_query(&self) -> Option<Vec<(&'static str, String)>> {
+        let query = self.query();
+        let value = |name: &str| query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let credential = CredentialV4::parse(value("X-Amz-Credential")?).ok()?;
+        let date = AmzDate::parse(value("X-Amz-Date")?).ok()?;
+        let names: Vec<&str> = value("X-Amz-SignedHeaders")?.split(';').collect();
+        let headers = self.signed(&names);
+        let path = self.path();
+        let canonical = s3s_sigv4::create_presigned_canonical_request(self.method.as_str(), &path, &query, &headers);
+        Some(told(&canonical, &credential, value("X-Amz-Signature")?, &date))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.headers.get(name)?.as_bytes()).ok()
+    }
+
+    fn signed<'a>(&'a self, names: &[&'a str]) -> Vec<(&'a str, &'a str)> {
+        let authority = self.uri.authority().map(|authority| authority.as_str());
+        let mut found = Vec::with_capacity(names.len());
+        for name in names {
+            let values = self.headers.get_all(*name).iter();
+            found.extend(values.filter_map(|value| Some((*name, std::str::from_utf8(value.as_bytes()).ok()?))));
+            if *name == "host" && !self.headers.contains_key("host") {
+                found.extend(authority.map(|authority| ("host", authority)));
+            }
+        }
+        found
+    }
+
+    fn path(&self) -> String {
+        percent_encoding::percent_decode_str(self.uri.path()).decode_utf8_lossy().into_owned()
+    }
+
+    /// Ordered by name, as s3s hands them to the check.
+    fn query(&self) -> Vec<(String, String)> {
+        let pairs = query::pairs(self.uri.query().unwrap_or_default());
+        let mut pairs: Vec<_> = pairs.map(|pair| (pair.name.into_owned(), pair.value.into_owned())).collect();
+        pairs.sort_by(|one, other| one.0.cmp(&other.0));
+        pairs
+    }
+}
+
+fn told(
+    canonical: &str,
+    credential: &CredentialV4<'_>,
+    signature: &str,
+    date: &AmzDate,
+) -> Vec<(&'static str, String)> {
+    let to_sign = s3s_sigv4::create_string_to_sign(canonical, date, credential.aws_region, credential.aws_service);
+    vec![
+        ("AWSAccessKeyId", credential.access_key_id.to_owned()),
+        ("StringToSign", to_sign),
+        ("SignatureProvided", signature.to_owned()),
+        ("CanonicalRequest", canonical.to_owned()),
+    ]
+}

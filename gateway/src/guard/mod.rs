@@ -1,0 +1,53 @@
+//! What s3s leaves open is closed here, before s3s sees a request: pure functions from a request's head to "go on" or
+//! to the S3 error that AWS gives.
+//!
+//! Nothing in here waits, reads a clock or touches a body. [`inspect`] applies the checks in a fixed order: shape of the
+//! head, path, query, credentials. A request that passes means to s3s exactly what it means to us: s3s falls back to
+//! the plain operation when it does not know a sub-resource (`DELETE /bucket?nonsense` would delete the bucket), so
+//! the [`table`] lets through only what s3s routes to an operation of its own.
+
+pub mod cors;
+pub mod credentials;
+pub mod error_xml;
+pub mod head;
+pub mod host;
+pub mod path;
+pub mod query;
+pub mod refusal;
+pub mod request_id;
+pub mod table;
+
+use http::request::Parts;
+
+use self::host::Domains;
+use self::path::Kind;
+use self::refusal::Refusal;
+use self::table::Operation;
+use crate::limits::Limits;
+
+/// What the head of a request says, once it is certain that s3s will read it the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inspected {
+    /// What is asked for; a bounded set, so it can label metrics.
+    pub operation: Operation,
+    /// What the path names.
+    pub kind: Kind,
+}
+
+/// Checks a request's head. `Ok` means that the request may go to s3s.
+pub fn inspect(parts: &Parts, domains: &Domains, limits: &Limits) -> Result<Inspected, Refusal> {
+    head::check(parts, limits)?;
+    let bucket_in_host = match head::host(parts) {
+        Some(host) => domains.bucket(host)?.is_some(),
+        None => false,
+    };
+    let kind = path::kind(parts.uri.path(), bucket_in_host);
+    if parts.method == http::Method::OPTIONS {
+        return Err(cors::preflight(&parts.headers, kind));
+    }
+    let query = parts.uri.query().unwrap_or_default();
+    let operation = table::operation(&parts.method, kind, query, &parts.headers)?;
+    head::check_body(parts, operation)?;
+    credentials::check(parts, query)?;
+    Ok(Inspected { operation, kind })
+}

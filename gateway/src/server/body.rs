@@ -1,0 +1,224 @@
+//! Bodies in both directions: the request's with its pace watched, the response's with its end noticed.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::exchange::Completion;
+use crate::limits::Limits;
+use crate::metrics::GatewayMetrics;
+
+/// Why a request's body was not delivered; what a handler finds as its stream's error.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The client sent too slowly.
+    #[error("the request's body came too slowly")]
+    TooSlow,
+    /// The connection broke off, or the framing was wrong.
+    #[error("the request's body broke off: {0}")]
+    Broken(#[from] hyper::Error),
+}
+
+/// How far a request's body came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Not to its end yet.
+    Unread,
+    /// To its end.
+    Ended,
+    /// Not to its end, and the client was too slow.
+    TooSlow,
+    /// Not to its end, and there is no more.
+    Broken,
+}
+
+/// Where a request's body tells how far it came.
+#[derive(Clone, Debug)]
+pub struct Report(Arc<AtomicU8>);
+
+impl Report {
+    fn new() -> Self {
+        Self(Arc::new(AtomicU8::new(Progress::Unread as u8)))
+    }
+
+    fn set(&self, progress: Progress) {
+        self.0.store(progress as u8, Ordering::Relaxed);
+    }
+
+    /// How far it came.
+    pub fn progress(&self) -> Progress {
+        const ALL: [Progress; 4] = [Progress::Unread, Progress::Ended, Progress::TooSlow, Progress::Broken];
+        ALL[usize::from(self.0.load(Ordering::Relaxed))]
+    }
+}
+
+/// A request's body.
+pub struct Upload {
+    inner: Incoming,
+    pace: Pace,
+    metrics: Arc<GatewayMetrics>,
+    report: Report,
+}
+
+impl Upload {
+    /// Watches `inner`.
+    pub fn new(inner: Incoming, limits: &Limits, metrics: Arc<GatewayMetrics>) -> (Self, Report) {
+        let report = Report::new();
+        let pace = Pace::new(limits.body_timeout, limits.min_body_rate);
+        (Self { inner, pace, metrics, report: report.clone() }, report)
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.inner).poll_frame(cx) {
+            Poll::Pending if this.pace.is_too_slow(cx) => {
+                this.report.set(Progress::TooSlow);
+                Poll::Ready(Some(Err(BodyError::TooSlow)))
+            }
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+                this.pace.moved(bytes);
+                this.metrics.received(bytes);
+                if this.inner.is_end_stream() {
+                    this.report.set(Progress::Ended);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.report.set(Progress::Broken);
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Ready(None) => {
+                this.report.set(Progress::Ended);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Measures a client's pace over windows, counting only the time in which we wait for it.
+struct Pace {
+    window: Duration,
+    rate: u64,
+    timer: Option<Pin<Box<Sleep>>>,
+    waiting_since: Option<Instant>,
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    fn new(window: Duration, rate: u64) -> Self {
+        Self { window, rate, timer: None, waiting_since: None, waited: Duration::ZERO, bytes: 0 }
+    }
+
+    fn moved(&mut self, bytes: u64) {
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += since.elapsed();
+        }
+        self.bytes += bytes;
+    }
+
+    /// Called when there is nothing to read; judges at the end of each window, and wakes the task for it.
+    fn is_too_slow(&mut self, cx: &mut Context<'_>) -> bool {
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.window)));
+        while timer.as_mut().poll(cx).is_ready() {
+            let now = Instant::now();
+            let waited = self.waited + now.duration_since(since);
+            if waited >= self.window / 2 && (self.bytes as f64) < self.rate as f64 * waited.as_secs_f64() {
+                return true;
+            }
+            (self.waited, self.bytes, self.waiting_since) = (Duration::ZERO, 0, Some(now));
+            timer.as_mut().reset(now + self.window);
+        }
+        false
+    }
+}
+
+/// A response's body; dropping it ends the request.
+pub struct Reply {
+    kind: Kind,
+    completion: Completion,
+}
+
+enum Kind {
+    Whole(Bytes),
+    Streamed(s3s::Body),
+}
+
+impl Reply {
+    /// A body at hand.
+    pub fn whole(bytes: Bytes, completion: Completion) -> Self {
+        Self { kind: Kind::Whole(bytes), completion }
+    }
+
+    /// A body from s3s.
+    pub fn streamed(body: s3s::Body, completion: Completion) -> Self {
+        Self { kind: Kind::Streamed(body), completion }
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = s3s::StdError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = &mut *self;
+        let frame = match &mut this.kind {
+            Kind::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))).filter(|frame| {
+                frame.as_ref().is_ok_and(|frame: &Frame<Bytes>| frame.data_ref().is_some_and(|data| !data.is_empty()))
+            }),
+            Kind::Streamed(body) => ready!(Pin::new(body).poll_frame(cx)),
+        };
+        match &frame {
+            Some(Ok(frame)) => this.completion.sent(frame.data_ref().map_or(0, Bytes::len) as u64),
+            Some(Err(error)) => this.completion.failed(error),
+            None => this.completion.whole(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Whole(bytes) => bytes.is_empty(),
+            Kind::Streamed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Streamed(body) => body.size_hint(),
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        // A body whose end is known from its length is not asked for another frame.
+        if self.is_end_stream() {
+            self.completion.whole();
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! One request and its response: request id, gate, guard, s3s, and what is put right on the way out.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::body::{Progress, Reply, Report, Upload};
+use super::connection::{Active, Pulse};
+use super::{READY_PATH, Shared};
+use crate::auth::explain::Signed;
+use crate::guard::refusal::{Cause, Refusal};
+use crate::guard::request_id::RequestId;
+use crate::guard::table::Operation;
+use crate::guard::{self, error_xml};
+use crate::limits::Permit;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
+const XML: HeaderValue = HeaderValue::from_static("application/xml");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+const SOON: HeaderValue = HeaderValue::from_static("1");
+
+/// What happens when a request is over, whichever way: it is counted, logged, and gives back its place.
+pub struct Completion {
+    shared: Arc<Shared>,
+    id: RequestId,
+    method: Method,
+    uri: Uri,
+    started: Instant,
+    operation: Operation,
+    status: StatusCode,
+    sent: u64,
+    whole: bool,
+    _permit: Option<Permit>,
+    _active: Active,
+}
+
+impl Completion {
+    fn new(shared: Arc<Shared>, pulse: &Arc<Pulse>, parts: &Parts) -> Self {
+        shared.metrics.begun();
+        Self {
+            id: shared.ids.next(),
+            method: parts.method.clone(),
+            uri: parts.uri.clone(),
+            started: Instant::now(),
+            operation: Operation::Unknown,
+            // Stands if the client leaves before there is an answer.
+            status: StatusCode::REQUEST_TIMEOUT,
+            sent: 0,
+            whole: false,
+            _permit: None,
+            _active: pulse.begin(),
+            shared,
+        }
+    }
+
+    /// Bytes of the response went out.
+    pub fn sent(&mut self, bytes: u64) {
+        self.sent += bytes;
+    }
+
+    /// The response went out to its end.
+    pub fn whole(&mut self) {
+        self.whole = true;
+    }
+
+    /// The response broke off.
+    pub fn failed(&mut self, error: &s3s::StdError) {
+        tracing::warn!(id = %self.id, operation = self.operation.name(), %error, "a response broke off");
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        self.shared.metrics.ended(self.operation, self.status, took, self.sent, self.whole);
+        // Neither the query (it may hold a signature) nor headers are logged.
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "holdfast_gateway::access",
+                    id = %self.id,
+                    method = %self.method,
+                    path = self.uri.path(),
+                    operation = self.operation.name(),
+                    status = self.status.as_u16(),
+                    bytes = self.sent,
+                    micros = took.as_micros() as u64,
+                    whole = self.whole,
+                    "request"
+                )
+            };
+        }
+        if self.status.is_server_error() { log!(info) } else { log!(debug) }
+    }
+}
+
+/// Answers one request. Never fails: what goes wrong is answered too.
+pub async fn answer(
+    shared: Arc<Shared>,
+    pulse: Arc<Pulse>,
+    request: Request<Incoming>,
+) -> Result<Response<Reply>, Infallible> {
+    let (parts, incoming) = request.into_parts();
+    let mut completion = Completion::new(shared.clone(), &pulse, &parts);
+    let chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
+    let http1 = parts.version <= Version::HTTP_11;
+
+    let mut report = None;
+    let empty = incoming.is_end_stream();
+    let answer = if parts.uri.path() == READY_PATH && matches!(parts.method, Method::GET | Method::HEAD) {
+        completion.operation = Operation::Health;
+        ready(&shared)
+    } else {
+        match admit(&shared, &parts, &mut completion) {
+            Ok(()) => {
+                let body = if empty {
+                    s3s::Body::empty()
+                } else {
+                    let (upload, told) = Upload::new(incoming, &shared.limits, shared.metrics.clone());
+                    report = Some(told);
+                    s3s::Body::http_body(upload)
+                };
+                dispatch(&shared, parts, body, &completion, report.as_ref()).await
+            }
+            Err(refusal) => {
+                shared.metrics.refused(refusal.cause);
+                refuse(&refusal, &completion)
+            }
+        }
+    };
+
+    let mut response = finish(answer, &mut completion);
+    let unread = !empty && report.is_none_or(|report| report.progress() != Progress::Ended);
+    if http1 && unread {
+        pulse.leave_unread();
+    }
+    // A chunked body may have carried a Content-Length too, which hyper drops: whatever a proxy makes of such a request,
+    // nothing that follows it on this connection is taken for another one.
+    if http1 && (unread || chunked) {
+        response.headers_mut().insert(header::CONNECTION, CLOSE);
+    }
+    Ok(response.map(|body| match body {
+        Content::Whole(bytes) => Reply::whole(bytes, completion),
+        Content::Streamed(body) => Reply::streamed(body, completion),
+    }))
+}
+
+/// A response's body before it knows its request.
+enum Content {
+    Whole(Bytes),
+    Streamed(s3s::Body),
+}
+
+fn ready(shared: &Shared) -> Response<Content> {
+    let state = if shared.stop.is_cancelled() { Err("stopping".to_owned()) } else { (shared.readiness)() };
+    let (status, text) = match state {
+        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
+    };
+    let mut response = Response::new(Content::Whole(text.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+/// Everything that is decided before s3s sees the request.
+fn admit(shared: &Shared, parts: &Parts, completion: &mut Completion) -> Result<(), Refusal> {
+    let inspected = guard::inspect(parts, &shared.domains, &shared.limits)?;
+    completion.operation = inspected.operation;
+    completion._permit = Some(shared.gate.admit(length(&parts.headers))?);
+    Ok(())
+}
+
+/// The body's length; `None`: only its end will tell.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    match headers.get(header::CONTENT_LENGTH) {
+        Some(length) => length.to_str().ok()?.parse().ok(),
+        None if headers.contains_key(header::TRANSFER_ENCODING) => None,
+        None => Some(0),
+    }
+}
+
+async fn dispatch(
+    shared: &Shared,
+    mut parts: Parts,
+    body: s3s::Body,
+    completion: &Completion,
+    report: Option<&Report>,
+) -> Response<Content> {
+    let signed = Signed::of(&parts);
+    parts.extensions.insert(completion.id);
+    let span = tracing::info_span!("s3", id = %completion.id, operation = completion.operation.name());
+    let called = shared.protocol.call(Request::from_parts(parts, body)).instrument(span).await;
+    let response = match called {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(id = %completion.id, %error, "s3s could not answer");
+            let message = "We encountered an internal error. Please try again.";
+            let cause = Cause::Head;
+            return refuse(
+                &Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", message, cause),
+                completion,
+            );
+        }
+    };
+    let status = response.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return response.map(Content::Streamed);
+    }
+    if let Some(refusal) = blame(status, report.map(Report::progress)) {
+        shared.metrics.refused(refusal.cause);
+        return refuse(&refusal, completion);
+    }
+    complete(response, &signed, completion)
+}
+
+/// What the client did to its body explains an error better than what the handler made of it.
+fn blame(status: StatusCode, progress: Option<Progress>) -> Option<Refusal> {
+    match progress? {
+        Progress::TooSlow => Some(Refusal::request_timeout(Cause::SlowBody)),
+        Progress::Broken if status.is_server_error() => {
+            let message = "You did not provide the number of bytes specified by the Content-Length HTTP header.";
+            Some(Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", message, Cause::BrokenBody))
+        }
+        Progress::Broken | Progress::Unread | Progress::Ended => None,
+    }
+}
+
+/// Completes the error document that s3s wrote.
+fn complete(response: Response<s3s::Body>, signed: &Signed, completion: &Completion) -> Response<Content> {
+    let (mut parts, body) = response.into_parts();
+    let Some(text) = body.bytes().filter(|text| error_xml::is_error(text)) else {
+        return Response::from_parts(parts, Content::Streamed(body));
+    };
+    let host = completion.shared.ids.host();
+    let mut elements =
+        vec![("Resource", completion.uri.path()), ("RequestId", completion.id.as_str()), ("HostId", host)];
+    let explained = match error_xml::code(&text) {
+        Some("SignatureDoesNotMatch") => signed.explain(),
+        _ => Vec::new(),
+    };
+    elements.extend(explained.iter().map(|(name, value)| (*name, value.as_str())));
+    let Some(xml) = error_xml::complete(&text, &elements) else {
+        return Response::from_parts(parts, Content::Streamed(body));
+    };
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, XML);
+    Response::from_parts(parts, Content::Whole(xml.into()))
+}
+
+fn refuse(refusal: &Refusal, completion: &Completion) -> Response<Content> {
+    let xml = match completion.method {
+        Method::HEAD => Bytes::new(),
+        _ => refusal.xml(completion.uri.path(), completion.id.as_str(), completion.shared.ids.host()),
+    };
+    let mut response = Response::new(Content::Whole(xml));
+    *response.status_mut() = refusal.status;
+    response.headers_mut().insert(header::CONTENT_TYPE, XML);
+    if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
+        let allowed = HeaderValue::from_static("GET, HEAD, PUT, POST, DELETE, OPTIONS");
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    response
+}
+
+/// What every response carries.
+fn finish(mut response: Response<Content>, completion: &mut Completion) -> Response<Content> {
+    completion.status = response.status();
+    let busy = response.status() == StatusCode::SERVICE_UNAVAILABLE;
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, completion.id.header());
+    headers.insert(HOST_ID, completion.shared.ids.host_header());
+    if busy && !headers.contains_key(header::RETRY_AFTER) {
+        headers.insert(header::RETRY_AFTER, SOON);
+    }
+    response
+}
