@@ -2,10 +2,14 @@
 
 pub mod auth;
 pub mod balance;
+pub mod body;
+pub mod checksum;
+pub mod error;
 pub mod guard;
 pub mod hedge;
 pub mod limits;
 pub mod membership;
 pub mod metrics;
 pub mod router;
+pub mod s3;
 pub mod server;

@@ -1,0 +1,211 @@
+//! Buckets: create, head, list, delete, location, tags.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use holdfast_wire::bucket::{Bucket, BucketState};
+use holdfast_wire::id::BucketName;
+use holdfast_wire::placement::Placement;
+use holdfast_wire::request::RootRefusal;
+use http::{HeaderMap, StatusCode};
+use s3s::dto;
+use s3s::dto::{
+    BucketLocationConstraint, CreateBucketInput, CreateBucketOutput, DeleteBucketInput, DeleteBucketOutput,
+    DeleteBucketTaggingInput, DeleteBucketTaggingOutput, GetBucketLocationInput, GetBucketLocationOutput,
+    GetBucketTaggingInput, GetBucketTaggingOutput, HeadBucketInput, HeadBucketOutput, ListBucketsInput,
+    ListBucketsOutput, PutBucketTaggingInput, PutBucketTaggingOutput,
+};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+
+use super::answer::{owner, timestamp};
+use super::request::{canned_acl, not_implemented, requester};
+use super::{ResponseStatus, S3Service, tags};
+use crate::router::RouteError;
+
+/// Request header of CreateBucket: what of a key the placement hash sees.
+pub const PLACEMENT: &str = "x-holdfast-placement";
+
+/// The region in which creating one's own bucket again succeeds, and which `GetBucketLocation` names by nothing.
+const CLASSIC_REGION: &str = "us-east-1";
+
+/// Buckets of one page of ListBuckets.
+const PAGE_MAX: i32 = 10_000;
+
+fn placement(headers: &HeaderMap) -> S3Result<Placement> {
+    match headers.get(PLACEMENT).map(|value| value.to_str()) {
+        None | Some(Ok("root")) => Ok(Placement::RootDirectory),
+        Some(Ok("key")) => Ok(Placement::WholeKey),
+        Some(_) => Err(s3_error!(InvalidArgument, "{PLACEMENT} is either root or key")),
+    }
+}
+
+/// CreateBucket
+pub async fn create(s3: &S3Service, mut req: S3Request<CreateBucketInput>) -> S3Result<S3Response<CreateBucketOutput>> {
+    let input = &mut req.input;
+    let name: BucketName = input.bucket.parse().map_err(|_| s3_error!(InvalidBucketName))?;
+    let placement = placement(&req.headers)?;
+    let grants = input.grant_full_control.is_some()
+        || input.grant_read.is_some()
+        || input.grant_read_acp.is_some()
+        || input.grant_write.is_some()
+        || input.grant_write_acp.is_some();
+    canned_acl(input.acl.as_ref().map(dto::BucketCannedACL::as_str), grants)?;
+    if input.object_lock_enabled_for_bucket == Some(true) {
+        return Err(not_implemented("Object Lock"));
+    }
+    if input.object_ownership.as_ref().is_some_and(|ownership| ownership.as_str() != "BucketOwnerEnforced") {
+        return Err(s3_error!(AccessControlListNotSupported));
+    }
+    let configuration = input.create_bucket_configuration.take().unwrap_or_default();
+    if let Some(location) = configuration.location_constraint
+        && !location.as_str().is_empty()
+        && location.as_str() != s3.config.region
+    {
+        return Err(s3_error!(InvalidLocationConstraint));
+    }
+    let tags = tags::of_bucket(configuration.tags.unwrap_or_default())?;
+    let Some(owner) = requester(req.credentials.as_ref()) else { return Err(s3_error!(AccessDenied)) };
+    let owner = owner.to_owned();
+    match s3.router.create_bucket(name.clone(), owner.clone(), placement, tags).await {
+        Ok(_) => {}
+        Err(RouteError::Root(RootRefusal::BucketExists(bucket))) if bucket.owner == owner => {
+            if s3.config.region != CLASSIC_REGION {
+                return Err(s3_error!(BucketAlreadyOwnedByYou));
+            }
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")), ..Default::default() }))
+}
+
+/// HeadBucket
+pub async fn head(s3: &S3Service, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
+    s3.bucket_now(&req.input.bucket, req.input.expected_bucket_owner.as_deref()).await?;
+    let region = Some(s3.config.region.clone());
+    Ok(S3Response::new(HeadBucketOutput { bucket_region: region, ..Default::default() }))
+}
+
+/// ListBuckets
+pub async fn list(s3: &S3Service, req: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
+    let input = req.input;
+    let limit = match input.max_buckets {
+        None => PAGE_MAX,
+        Some(limit @ 1..=PAGE_MAX) => limit,
+        Some(_) => return Err(s3_error!(InvalidArgument, "max-buckets must be between 1 and {PAGE_MAX}")),
+    };
+    let after = match input.continuation_token.as_deref() {
+        None | Some("") => None,
+        Some(token) => Some(untoken(token)?),
+    };
+    let Some(requester) = requester(req.credentials.as_ref()) else { return Err(s3_error!(AccessDenied)) };
+    let everything = requester == s3.config.root_access_key;
+    let elsewhere = input.bucket_region.as_ref().is_some_and(|region| *region != s3.config.region);
+    let prefix = input.prefix.as_deref().unwrap_or_default();
+    let shown = |bucket: &Bucket| {
+        bucket.state != BucketState::Creating
+            && (everything || bucket.owner == requester)
+            && !elsewhere
+            && bucket.name.as_str().starts_with(prefix)
+            && after.as_deref().is_none_or(|after| bucket.name.as_str() > after)
+    };
+    let mut buckets: Vec<Bucket> = s3.router.buckets().await?.into_iter().filter(shown).collect();
+    let more = buckets.len() > limit as usize;
+    buckets.truncate(limit as usize);
+    let token = buckets.last().filter(|_| more).map(|bucket| URL_SAFE_NO_PAD.encode(bucket.name.as_str()));
+    let region = (input.max_buckets.is_some() || input.prefix.is_some()).then(|| s3.config.region.clone());
+    let buckets = buckets.iter().map(|bucket| dto::Bucket {
+        name: Some(bucket.name.to_string()),
+        creation_date: Some(timestamp(bucket.created_ms)),
+        bucket_region: region.clone(),
+        bucket_arn: None,
+    });
+    Ok(S3Response::new(ListBucketsOutput {
+        buckets: Some(buckets.collect()),
+        continuation_token: token,
+        owner: Some(owner(requester)),
+        prefix: input.prefix,
+    }))
+}
+
+fn untoken(token: &str) -> S3Result<String> {
+    let bad = || s3_error!(InvalidArgument, "The continuation token provided is incorrect");
+    let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| bad())?;
+    let name = String::from_utf8(bytes).map_err(|_| bad())?;
+    BucketName::try_from(name).map(String::from).map_err(|_| bad())
+}
+
+/// DeleteBucket
+pub async fn delete(s3: &S3Service, req: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
+    let bucket = s3.bucket_now(&req.input.bucket, req.input.expected_bucket_owner.as_deref()).await?;
+    s3.router.delete_bucket(bucket.name.clone()).await?;
+    Ok(S3Response::new(DeleteBucketOutput {}))
+}
+
+/// GetBucketLocation
+pub async fn location(
+    s3: &S3Service,
+    req: S3Request<GetBucketLocationInput>,
+) -> S3Result<S3Response<GetBucketLocationOutput>> {
+    s3.bucket_now(&req.input.bucket, req.input.expected_bucket_owner.as_deref()).await?;
+    let region = s3.config.region.clone();
+    let location_constraint = (region != CLASSIC_REGION).then(|| BucketLocationConstraint::from(region));
+    Ok(S3Response::new(GetBucketLocationOutput { location_constraint }))
+}
+
+/// GetBucketTagging
+pub async fn tagging(
+    s3: &S3Service,
+    req: S3Request<GetBucketTaggingInput>,
+) -> S3Result<S3Response<GetBucketTaggingOutput>> {
+    let bucket = s3.bucket_now(&req.input.bucket, req.input.expected_bucket_owner.as_deref()).await?;
+    if bucket.tags.is_empty() {
+        return Err(s3_error!(NoSuchTagSet, "The TagSet does not exist"));
+    }
+    Ok(S3Response::new(GetBucketTaggingOutput { tag_set: tags::to_set(&bucket.tags) }))
+}
+
+/// PutBucketTagging
+pub async fn put_tagging(
+    s3: &S3Service,
+    req: S3Request<PutBucketTaggingInput>,
+) -> S3Result<S3Response<PutBucketTaggingOutput>> {
+    let input = req.input;
+    let tags = tags::of_bucket(input.tagging.tag_set)?;
+    let bucket = s3.bucket_now(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    s3.router.set_bucket_tags(bucket.name.clone(), tags).await?;
+    let mut response = S3Response::new(PutBucketTaggingOutput {});
+    response.extensions.insert(ResponseStatus(StatusCode::NO_CONTENT));
+    Ok(response)
+}
+
+/// DeleteBucketTagging
+pub async fn delete_tagging(
+    s3: &S3Service,
+    req: S3Request<DeleteBucketTaggingInput>,
+) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
+    let bucket = s3.bucket_now(&req.input.bucket, req.input.expected_bucket_owner.as_deref()).await?;
+    if !bucket.tags.is_empty() {
+        s3.router.set_bucket_tags(bucket.name.clone(), Vec::new()).await?;
+    }
+    Ok(S3Response::new(DeleteBucketTaggingOutput {}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placement_is_root_or_key() {
+        let headers =
+            |value: &'static str| HeaderMap::from_iter([(PLACEMENT.parse().unwrap(), value.parse().unwrap())]);
+        assert_eq!(placement(&HeaderMap::new()).unwrap(), Placement::RootDirectory);
+        assert_eq!(placement(&headers("root")).unwrap(), Placement::RootDirectory);
+        assert_eq!(placement(&headers("key")).unwrap(), Placement::WholeKey);
+        assert!(placement(&headers("hash")).is_err());
+    }
+
+    #[test]
+    fn tokens_come_back_or_are_refused() {
+        assert_eq!(untoken(&URL_SAFE_NO_PAD.encode("my-bucket")).unwrap(), "my-bucket");
+        assert!(untoken("?").is_err() && untoken(&URL_SAFE_NO_PAD.encode("No Bucket")).is_err());
+    }
+}

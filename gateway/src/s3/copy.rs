@@ -1,0 +1,432 @@
+//! CopyObject, UploadPartCopy.
+//!
+//! Within a shard a copy is a change of metadata; otherwise bytes flow from a replica of the source to the leader of
+//! the target, with memory for a few chunks.
+
+use std::sync::Arc;
+
+use holdfast_wire::bucket::Bucket;
+use holdfast_wire::condition::{ReadCondition, ReadRefusal};
+use holdfast_wire::id::ObjectKey;
+use holdfast_wire::object::{Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, Headers, Object};
+use holdfast_wire::request::{
+    CopyObject, GetObject, NotRead, PutObject, PutPart, RangeSpec, Refusal, Write, WriteOutcome,
+};
+use s3s::dto::{
+    CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource, MetadataDirective,
+    TaggingDirective, UploadPartCopyInput, UploadPartCopyOutput,
+};
+use s3s::{S3Request, S3Response, S3Result, s3_error};
+
+use super::S3Service;
+use super::answer::{etag, set_checksum, set_checksum_and_kind, timestamp, written};
+use super::condition;
+use super::put::{BYTES_MAX, unexpected};
+use super::request::{
+    RawAttributes, key, modes, not_implemented, part_number, raw_attributes, refuse_unsupported, upload_id, version,
+};
+use crate::body::{BodyError, Intake};
+use crate::checksum::claim::{Claim, Mismatch};
+use crate::checksum::{self, DEFAULT};
+use crate::router::{Modes, RouteError, Written};
+
+/// How often a copy begins again because its source was replaced meanwhile.
+const ATTEMPTS: usize = 5;
+
+/// The source of a copy.
+struct Origin {
+    bucket: Arc<Bucket>,
+    key: ObjectKey,
+}
+
+impl S3Service {
+    async fn source(&self, source: &CopySource, expected_owner: Option<&str>) -> S3Result<Origin> {
+        match source {
+            CopySource::Bucket { bucket, key: name, version_id } => {
+                version(version_id.as_deref())?;
+                let key = key(name.to_string())?;
+                Ok(Origin { bucket: self.bucket(bucket, expected_owner).await?, key })
+            }
+            CopySource::AccessPoint { .. } | CopySource::Outpost { .. } => {
+                Err(not_implemented("Copying from access points"))
+            }
+        }
+    }
+
+    /// The source's record, if the conditions on it hold.
+    async fn source_record(&self, from: &Origin, modes: Modes, condition: &ReadCondition) -> S3Result<Object> {
+        let get = GetObject {
+            bucket: from.bucket.id,
+            key: from.key.clone(),
+            head: true,
+            range: RangeSpec::All,
+            condition: condition.clone(),
+            seq: None,
+        };
+        match self.router.get(&from.bucket, modes, get).await {
+            Ok(got) => Ok(got.object),
+            // A copy is no read of a cache: what was not modified fails like any other condition.
+            Err(RouteError::NotRead(NotRead::Condition { refusal: ReadRefusal::NotModified, .. })) => {
+                Err(s3_error!(PreconditionFailed))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The bytes of `object`, and of no later one, as a body to take in. `None` when it was replaced meanwhile.
+    async fn source_body(
+        &self,
+        from: &Origin,
+        modes: Modes,
+        object: &Object,
+        range: RangeSpec,
+        algorithm: ChecksumAlgorithm,
+    ) -> S3Result<Option<Intake>> {
+        let get = GetObject {
+            bucket: from.bucket.id,
+            key: from.key.clone(),
+            head: false,
+            range,
+            condition: ReadCondition::default(),
+            seq: Some(object.summary.seq),
+        };
+        match self.router.get(&from.bucket, modes, get).await {
+            Ok(got) => Ok(Some(Intake::of_source(got.body, got.range.1, Claim::NONE.or(algorithm)))),
+            Err(RouteError::NotRead(NotRead::NoSuchKey)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What of the target's attributes the request replaces.
+struct Directives {
+    replace_metadata: bool,
+    replace_tags: bool,
+    raw: Attributes,
+}
+
+impl Directives {
+    fn new(
+        metadata: Option<&MetadataDirective>,
+        tagging: Option<&TaggingDirective>,
+        raw: RawAttributes,
+    ) -> S3Result<Self> {
+        let replace = |directive: Option<&str>, name: &str| match directive {
+            None | Some("COPY") => Ok(false),
+            Some("REPLACE") => Ok(true),
+            Some(_) => Err(s3_error!(InvalidArgument, "Unknown {name} directive.")),
+        };
+        let replace_metadata = replace(metadata.map(MetadataDirective::as_str), "metadata")?;
+        let replace_tags = replace(tagging.map(TaggingDirective::as_str), "tagging")?;
+        Ok(Self { replace_metadata, replace_tags, raw: raw.check()? })
+    }
+
+    /// Whether a copy of an object to itself would change anything.
+    fn changes(&self, source: &Object) -> bool {
+        self.replace_metadata
+            || self.replace_tags
+            || self.raw.storage_class != source.summary.storage_class
+            || self.raw.headers.website_redirect_location.is_some()
+    }
+
+    /// What the target gets. Storage class and redirect are never copied.
+    fn resolve(&self, source: &Object) -> Attributes {
+        let redirect = self.raw.headers.website_redirect_location.clone();
+        let (headers, metadata) = match self.replace_metadata {
+            true => (self.raw.headers.clone(), self.raw.metadata.clone()),
+            false => (source.detail.headers.clone(), source.detail.metadata.clone()),
+        };
+        Attributes {
+            headers: Headers { website_redirect_location: redirect, ..headers },
+            metadata,
+            tags: if self.replace_tags { self.raw.tags.clone() } else { source.detail.tags.clone() },
+            storage_class: self.raw.storage_class.clone(),
+        }
+    }
+}
+
+/// A copy's bytes are those of its source: what was computed on the way must be what is kept with the source.
+fn same_bytes(source: &Object, computed: &Checksum) -> S3Result<()> {
+    match source.checksum() {
+        Some(kept)
+            if kept.kind == ChecksumKind::FullObject
+                && kept.algorithm == computed.algorithm
+                && kept.value != computed.value =>
+        {
+            tracing::error!(algorithm = checksum::name(kept.algorithm), "a copy's bytes are not those of its source");
+            Err(BodyError::Mismatch(Mismatch::Checksum(kept.algorithm)).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// CopyObject
+pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+    let input = &mut req.input;
+    let modes = modes(&req.headers)?;
+    let key = key(std::mem::take(&mut input.key))?;
+    refuse_unsupported!(input)?;
+    if input.copy_source_sse_customer_algorithm.is_some() || input.copy_source_sse_customer_key.is_some() {
+        return Err(not_implemented("Server-side encryption"));
+    }
+    let directives =
+        Directives::new(input.metadata_directive.as_ref(), input.tagging_directive.as_ref(), raw_attributes!(input))?;
+    let algorithm = match &input.checksum_algorithm {
+        None => None,
+        Some(name) => Some(
+            checksum::by_name(name.as_str())
+                .ok_or_else(|| s3_error!(InvalidRequest, "Checksum algorithm provided is unsupported."))?,
+        ),
+    };
+    let target_condition = condition::of_write(input.if_match.as_ref(), input.if_none_match.as_ref());
+    let source_condition = condition::of_read(
+        input.copy_source_if_match.as_ref(),
+        input.copy_source_if_none_match.as_ref(),
+        input.copy_source_if_modified_since.as_ref(),
+        input.copy_source_if_unmodified_since.as_ref(),
+    );
+    let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let from = s3.source(&input.copy_source, input.expected_source_bucket_owner.as_deref()).await?;
+    let itself = from.bucket.id == bucket.id && from.key == key;
+    for _ in 0..ATTEMPTS {
+        let source = s3.source_record(&from, modes, &source_condition).await?;
+        if source.summary.size > BYTES_MAX {
+            return Err(s3_error!(
+                InvalidRequest,
+                "The specified copy source is larger than the maximum allowable size for a copy source: {BYTES_MAX}"
+            ));
+        }
+        if itself && !directives.changes(&source) {
+            return Err(s3_error!(
+                InvalidRequest,
+                "This copy request is illegal because it is trying to copy an object to itself without changing the \
+                 object's metadata, storage class, website redirect location or encryption attributes."
+            ));
+        }
+        let attributes = directives.resolve(&source);
+        let kept = source.summary.checksum.map(|(algorithm, _)| algorithm);
+        let stays = algorithm.is_none_or(|algorithm| kept == Some(algorithm));
+        let answer = if stays && s3.router.same_shard((&from.bucket, &from.key), (&bucket, &key)) {
+            let copy = CopyObject {
+                bucket: bucket.id,
+                key: key.clone(),
+                condition: target_condition.clone(),
+                from_bucket: from.bucket.id,
+                from_key: from.key.clone(),
+                from_seq: source.summary.seq,
+                owner: bucket.owner.clone(),
+                attributes,
+            };
+            match s3.router.write(&bucket, &key, modes, Write::Copy(copy)).await {
+                Err(RouteError::Refused(Refusal::SourceChanged)) => continue,
+                answer => answer?,
+            }
+        } else {
+            let algorithm = algorithm.or(kept).unwrap_or(DEFAULT);
+            let Some(intake) = s3.source_body(&from, modes, &source, RangeSpec::All, algorithm).await? else {
+                continue;
+            };
+            let (body, received) = s3.take_in(&bucket, &key, intake).await?;
+            if let Err(error) = same_bytes(&source, &received.checksum) {
+                if let holdfast_wire::object::NewBody::Blob { id, .. } = body {
+                    s3.router.drop_blob(&bucket, &key, id).await;
+                }
+                return Err(error);
+            }
+            let put = PutObject {
+                bucket: bucket.id,
+                key: key.clone(),
+                condition: target_condition.clone(),
+                owner: bucket.owner.clone(),
+                attributes,
+                etag: received.etag,
+                checksum: Some(received.checksum),
+                body: body.clone(),
+            };
+            s3.commit(&bucket, &key, modes, Write::Put(put), &body).await?
+        };
+        return copied(&answer);
+    }
+    Err(RouteError::Refused(Refusal::SourceChanged).into())
+}
+
+fn copied(answer: &Written) -> S3Result<S3Response<CopyObjectOutput>> {
+    let WriteOutcome::Stored { seq, etag: tag, modified_ms, checksum } = &answer.outcome else {
+        return Err(unexpected(answer));
+    };
+    let mut result =
+        CopyObjectResult { e_tag: Some(etag(tag)), last_modified: Some(timestamp(*modified_ms)), ..Default::default() };
+    set_checksum_and_kind!(result, checksum);
+    let output = CopyObjectOutput { copy_object_result: Some(result), ..Default::default() };
+    Ok(written(output, *seq, answer.ack))
+}
+
+/// `x-amz-copy-source-range`: `bytes=first-last`, both there and in order.
+fn source_range(text: &str) -> S3Result<(u64, u64)> {
+    let number = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten();
+    let range = text.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
+    match range.and_then(|(first, last)| Some((number(first)?, number(last)?))) {
+        Some((first, last)) if first <= last => Ok((first, last)),
+        _ => Err(s3_error!(
+            InvalidArgument,
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the \
+             zero-based offsets of the first and last bytes to copy"
+        )),
+    }
+}
+
+/// UploadPartCopy
+pub async fn part(
+    s3: &S3Service,
+    mut req: S3Request<UploadPartCopyInput>,
+) -> S3Result<S3Response<UploadPartCopyOutput>> {
+    let input = &mut req.input;
+    let modes = modes(&req.headers)?;
+    let key = key(std::mem::take(&mut input.key))?;
+    let number = part_number(input.part_number)?;
+    let id = upload_id(&input.upload_id)?;
+    let range = input.copy_source_range.as_deref().map(source_range).transpose()?;
+    if input.copy_source_sse_customer_algorithm.is_some() || input.sse_customer_algorithm.is_some() {
+        return Err(not_implemented("Server-side encryption"));
+    }
+    let source_condition = condition::of_read(
+        input.copy_source_if_match.as_ref(),
+        input.copy_source_if_none_match.as_ref(),
+        input.copy_source_if_modified_since.as_ref(),
+        input.copy_source_if_unmodified_since.as_ref(),
+    );
+    let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let from = s3.source(&input.copy_source, input.expected_source_bucket_owner.as_deref()).await?;
+    let upload = s3.open_upload(&bucket, &key, id).await?;
+    let algorithm = upload.checksum.map_or(DEFAULT, |(algorithm, _)| algorithm);
+    for _ in 0..ATTEMPTS {
+        let source = s3.source_record(&from, modes, &source_condition).await?;
+        let spec = match range {
+            Some((_, last)) if last >= source.summary.size => {
+                let size = source.summary.size;
+                return Err(s3_error!(InvalidRange, "Range specified is not valid for source object of size: {size}"));
+            }
+            Some((first, last)) => RangeSpec::FromTo { first, last },
+            None => RangeSpec::All,
+        };
+        let bytes = range.map_or(source.summary.size, |(first, last)| last - first + 1);
+        if bytes > BYTES_MAX {
+            return Err(s3_error!(
+                InvalidRequest,
+                "The specified copy source is larger than the maximum allowable size for a copy source: {BYTES_MAX}"
+            ));
+        }
+        let Some(intake) = s3.source_body(&from, modes, &source, spec, algorithm).await? else { continue };
+        let (body, received) = s3.take_in(&bucket, &key, intake).await?;
+        let part = PutPart {
+            bucket: bucket.id,
+            key: key.clone(),
+            upload: id,
+            number,
+            etag: received.etag,
+            checksum: Some(received.checksum),
+            body,
+        };
+        let answer = s3.put_part(&bucket, &key, modes, part).await?;
+        let WriteOutcome::Stored { seq, etag: tag, modified_ms, checksum } = &answer.outcome else {
+            return Err(unexpected(&answer));
+        };
+        let mut result = CopyPartResult {
+            e_tag: Some(etag(tag)),
+            last_modified: Some(timestamp(*modified_ms)),
+            ..Default::default()
+        };
+        set_checksum!(result, checksum);
+        let output = UploadPartCopyOutput { copy_part_result: Some(result), ..Default::default() };
+        return Ok(written(output, *seq, answer.ack));
+    }
+    Err(RouteError::Refused(Refusal::SourceChanged).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_wire::object::{Detail, Summary};
+    use s3s::S3ErrorCode;
+
+    use super::*;
+
+    fn source() -> Object {
+        Object {
+            summary: Summary {
+                seq: Default::default(),
+                size: 1,
+                modified_ms: 0,
+                etag: String::new(),
+                checksum: Some((ChecksumAlgorithm::Crc32, ChecksumKind::FullObject)),
+                storage_class: None,
+                owner: String::new(),
+            },
+            detail: Detail {
+                headers: Headers {
+                    content_type: Some("text/plain".to_owned()),
+                    website_redirect_location: Some("/old".to_owned()),
+                    ..Default::default()
+                },
+                metadata: vec![("a".to_owned(), "1".to_owned())],
+                tags: vec![("t".to_owned(), "1".to_owned())],
+                checksum: Some("AAAAAA==".to_owned()),
+                parts: Vec::new(),
+                pieces: Vec::new(),
+            },
+        }
+    }
+
+    fn directives(metadata: Option<&'static str>, tagging: Option<&'static str>) -> S3Result<Directives> {
+        let raw = RawAttributes {
+            headers: Headers { content_type: Some("image/png".to_owned()), ..Default::default() },
+            metadata: Some([("b".to_owned(), "2".to_owned())].into()),
+            tagging: Some("u=2".to_owned()),
+            storage_class: None,
+        };
+        let metadata = metadata.map(MetadataDirective::from_static);
+        Directives::new(metadata.as_ref(), tagging.map(TaggingDirective::from_static).as_ref(), raw)
+    }
+
+    #[test]
+    fn directives_choose_between_source_and_request() {
+        let copied = directives(None, None).unwrap().resolve(&source());
+        assert_eq!(copied.headers.content_type.as_deref(), Some("text/plain"));
+        assert_eq!(copied.headers.website_redirect_location, None);
+        assert_eq!(copied.metadata[0].0, "a");
+        assert_eq!(copied.tags[0].0, "t");
+        let replaced = directives(Some("REPLACE"), Some("REPLACE")).unwrap().resolve(&source());
+        assert_eq!(replaced.headers.content_type.as_deref(), Some("image/png"));
+        assert_eq!(replaced.metadata[0].0, "b");
+        assert_eq!(replaced.tags[0].0, "u");
+        assert!(directives(Some("MERGE"), None).is_err());
+    }
+
+    #[test]
+    fn a_copy_to_itself_must_change_something() {
+        assert!(!directives(None, None).unwrap().changes(&source()));
+        assert!(!directives(Some("COPY"), Some("COPY")).unwrap().changes(&source()));
+        assert!(directives(Some("REPLACE"), None).unwrap().changes(&source()));
+        assert!(directives(None, Some("REPLACE")).unwrap().changes(&source()));
+    }
+
+    #[test]
+    fn ranges_of_sources_are_strict() {
+        assert_eq!(source_range("bytes=0-0").unwrap(), (0, 0));
+        assert_eq!(source_range("bytes=5-9").unwrap(), (5, 9));
+        for text in ["bytes=5-", "bytes=-5", "bytes=9-5", "0-5", "bytes=0-+5", "bytes=a-b", "bytes=0-5,7-8", "bytes=-"]
+        {
+            assert_eq!(source_range(text).unwrap_err().code(), &S3ErrorCode::InvalidArgument, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_bytes_than_the_sources_are_refused() {
+        let computed = |value: &str| Checksum {
+            algorithm: ChecksumAlgorithm::Crc32,
+            kind: ChecksumKind::FullObject,
+            value: value.to_owned(),
+        };
+        assert!(same_bytes(&source(), &computed("AAAAAA==")).is_ok());
+        assert!(same_bytes(&source(), &computed("AAAAAQ==")).is_err());
+    }
+}

@@ -1,0 +1,166 @@
+//! S3's operations on top of the [`Router`]: this file is their table; each operation is a function of the file that
+//! its line names.
+//!
+//! s3s has authenticated and parsed; access was checked by its hooks. What arrives here is carried out, or refused
+//! with the error that S3 gives.
+
+mod acl;
+mod answer;
+mod attributes;
+mod bucket;
+mod condition;
+mod copy;
+mod delete;
+mod get;
+mod list;
+mod multipart;
+mod put;
+mod request;
+mod tags;
+mod unconfigured;
+mod uploads;
+mod versions;
+
+use std::sync::Arc;
+
+use holdfast_wire::seam::Random;
+use http::StatusCode;
+use s3s::dto::*;
+use s3s::{S3, S3Request, S3Response, S3Result};
+use tokio_util::task::TaskTracker;
+
+pub(crate) use answer::http_date;
+pub use bucket::PLACEMENT;
+pub use request::{ACK, READ, SEQ};
+
+use crate::router::Router;
+use unconfigured::{Absent, absent, removed};
+
+/// What operations need to know of the configuration.
+#[derive(Clone, Debug)]
+pub struct S3Config {
+    /// The region that this endpoint is.
+    pub region: String,
+    /// Bodies of up to so many bytes travel within the log; longer ones become blobs.
+    pub inline_max: u64,
+    /// The root user, who sees every bucket.
+    pub root_access_key: String,
+}
+
+impl S3Config {
+    /// Region `us-east-1`, 64 KiB inline.
+    pub fn new(root_access_key: String) -> Self {
+        Self { region: "us-east-1".to_owned(), inline_max: 64 << 10, root_access_key }
+    }
+}
+
+/// An extension of an answer whose status s3s does not choose as S3 does: the server sets it on the way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseStatus(pub StatusCode);
+
+/// S3 on top of a [`Router`].
+pub struct S3Service {
+    router: Router,
+    random: Arc<dyn Random>,
+    config: S3Config,
+    /// Work that outlives a client who leaves.
+    tasks: TaskTracker,
+}
+
+impl S3Service {
+    /// S3 on top of `router`; `random` names uploads.
+    pub fn new(router: Router, random: Arc<dyn Random>, config: S3Config) -> Self {
+        Self { router, random, config, tasks: TaskTracker::new() }
+    }
+
+    /// Work under way that outlives its client; to be closed and awaited before the process ends.
+    pub fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+}
+
+/// Implements [`S3`]: `= FUNCTION`, or `! WHAT` for a configuration that is never there, or `- removed` for removing it. Operations
+/// without a line answer 501 `NotImplemented`.
+macro_rules! operations {
+    ($( $name:ident ($input:ident) -> $output:ident $how:tt $what:path ; )*) => {
+        #[async_trait::async_trait]
+        impl S3 for S3Service {
+            $(
+                async fn $name(&self, req: S3Request<$input>) -> S3Result<S3Response<$output>> {
+                    operations!(@ $how self req $what)
+                }
+            )*
+        }
+    };
+    (@ = $s3:ident $req:ident $what:path) => { $what($s3, $req).await };
+    (@ - $s3:ident $req:ident $what:path) => {
+        $what($s3, &$req.input.bucket, $req.input.expected_bucket_owner.as_deref()).await
+    };
+    (@ ! $s3:ident $req:ident $what:path) => {
+        absent($s3, &$req.input.bucket, $req.input.expected_bucket_owner.as_deref(), $what).await
+    };
+}
+
+operations! {
+    create_bucket(CreateBucketInput) -> CreateBucketOutput = bucket::create;
+    head_bucket(HeadBucketInput) -> HeadBucketOutput = bucket::head;
+    list_buckets(ListBucketsInput) -> ListBucketsOutput = bucket::list;
+    delete_bucket(DeleteBucketInput) -> DeleteBucketOutput = bucket::delete;
+    get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput = bucket::location;
+    get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = bucket::tagging;
+    put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = bucket::put_tagging;
+    delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = bucket::delete_tagging;
+
+    put_object(PutObjectInput) -> PutObjectOutput = put::object;
+    get_object(GetObjectInput) -> GetObjectOutput = get::object;
+    head_object(HeadObjectInput) -> HeadObjectOutput = get::head;
+    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = get::tagging;
+    get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = attributes::object;
+    copy_object(CopyObjectInput) -> CopyObjectOutput = copy::object;
+    delete_object(DeleteObjectInput) -> DeleteObjectOutput = delete::object;
+    delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = delete::objects;
+    list_objects(ListObjectsInput) -> ListObjectsOutput = list::v1;
+    list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output = list::v2;
+    list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = versions::list;
+
+    create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput = multipart::create;
+    upload_part(UploadPartInput) -> UploadPartOutput = multipart::upload_part;
+    upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput = copy::part;
+    complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput = multipart::complete;
+    abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput = multipart::abort;
+    list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput = uploads::list;
+    list_parts(ListPartsInput) -> ListPartsOutput = uploads::parts;
+
+    get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput = acl::bucket;
+    put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput = acl::put_bucket;
+    get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = acl::object;
+    put_object_acl(PutObjectAclInput) -> PutObjectAclOutput = acl::put_object;
+
+    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = unconfigured::versioning;
+    get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput = unconfigured::logging;
+    get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput = unconfigured::notification;
+    get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput = unconfigured::accelerate;
+    get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput = unconfigured::request_payment;
+    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = unconfigured::policy_status;
+    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = unconfigured::retention;
+    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = unconfigured::legal_hold;
+
+    delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput - removed;
+    delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput - removed;
+    delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput - removed;
+    delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput - removed;
+    delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput - removed;
+    delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput - removed;
+    delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput - removed;
+    delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput - removed;
+
+    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput ! Absent::Policy;
+    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput ! Absent::Lifecycle;
+    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput ! Absent::Cors;
+    get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput ! Absent::Website;
+    get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput ! Absent::Replication;
+    get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput ! Absent::Encryption;
+    get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput ! Absent::ObjectLock;
+    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput ! Absent::PublicAccessBlock;
+    get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput ! Absent::Ownership;
+}

@@ -1,0 +1,135 @@
+//! PutObject, and taking a body in for any write that brings bytes.
+
+use futures::future::BoxFuture;
+use holdfast_wire::bucket::Bucket;
+use holdfast_wire::id::ObjectKey;
+use holdfast_wire::object::NewBody;
+use holdfast_wire::request::{PutObject, Write, WriteOutcome};
+use s3s::dto::{PutObjectInput, PutObjectOutput, StreamingBlob};
+use s3s::stream::ByteStream;
+use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
+
+use super::answer::{claimed_checksums, etag, set_checksum_and_kind, written};
+use super::request::{key, modes, not_implemented, raw_attributes, refuse_unsupported};
+use super::{S3Service, condition};
+use crate::body::{BodyError, Intake, Received};
+use crate::checksum::claim::Claim;
+use crate::router::{RouteError, Written};
+
+/// The largest object of one request, and the largest part: 5 GiB.
+pub const BYTES_MAX: u64 = 5 << 30;
+
+/// PutObject
+pub async fn object(s3: &S3Service, mut req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+    let input = &mut req.input;
+    let modes = modes(&req.headers)?;
+    let key = key(std::mem::take(&mut input.key))?;
+    refuse_unsupported!(input)?;
+    if input.write_offset_bytes.is_some() {
+        return Err(not_implemented("Appending to objects"));
+    }
+    let attributes = raw_attributes!(input).check()?;
+    let condition = condition::of_write(input.if_match.as_ref(), input.if_none_match.as_ref());
+    let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
+
+    let claim = Claim::new(input.content_md5.as_deref(), &claimed_checksums!(input), &req.headers)?;
+    let intake = client_body(input.body.take(), input.content_length, claim, req.trailing_headers.take())?;
+    let (body, received) = s3.take_in(&bucket, &key, intake).await?;
+    let put = PutObject {
+        bucket: bucket.id,
+        key: key.clone(),
+        condition,
+        owner: bucket.owner.clone(),
+        attributes,
+        etag: received.etag,
+        checksum: Some(received.checksum),
+        body: body.clone(),
+    };
+    let answer = s3.commit(&bucket, &key, modes, Write::Put(put), &body).await?;
+    let WriteOutcome::Stored { seq, etag: tag, checksum, .. } = answer.outcome else {
+        return Err(unexpected(&answer));
+    };
+    let mut output = PutObjectOutput { e_tag: Some(etag(&tag)), ..Default::default() };
+    set_checksum_and_kind!(output, &checksum);
+    Ok(written(output, seq, answer.ack))
+}
+
+/// A client's body of known length.
+pub fn client_body(
+    body: Option<StreamingBlob>,
+    content_length: Option<i64>,
+    claim: Claim,
+    trailers: Option<TrailingHeaders>,
+) -> S3Result<Intake> {
+    let body = body.unwrap_or_else(|| StreamingBlob::from_bytes(bytes::Bytes::new()));
+    let len = match content_length {
+        Some(len) => u64::try_from(len).map_err(|_| s3_error!(InvalidArgument, "A length must not be negative"))?,
+        None => match body.remaining_length().exact() {
+            Some(len) => len as u64,
+            None => return Err(s3_error!(MissingContentLength)),
+        },
+    };
+    if len > BYTES_MAX {
+        return Err(BodyError::TooLarge.into());
+    }
+    Ok(Intake::of_client(body, len, claim, trailers))
+}
+
+/// A write that was answered as another one is: never by a replica of this version.
+pub fn unexpected(answer: &Written) -> s3s::S3Error {
+    RouteError::Unknown(format!("an answer of another kind: {:?}", answer.outcome)).into()
+}
+
+impl S3Service {
+    /// Takes a body in: small ones into memory, large ones onto the disks of a majority. On return everything that
+    /// the client said about it holds.
+    pub(super) async fn take_in(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        intake: Intake,
+    ) -> S3Result<(NewBody, Received)> {
+        if intake.len <= self.config.inline_max {
+            let (bytes, received) = intake.collect().await?;
+            return Ok((NewBody::Inline(bytes), received));
+        }
+        let (stream, verdict) = intake.stream();
+        let uploaded = self.router.upload(bucket, key, stream).await;
+        match (uploaded, verdict.take()) {
+            (Ok(id), Some(Ok(received))) => Ok((NewBody::Blob { id, len: received.len }, received)),
+            (Ok(id), Some(Err(error))) => {
+                self.router.drop_blob(bucket, key, id).await;
+                Err(error.into())
+            }
+            // Answered before the end of the body: it cannot be whole.
+            (Ok(id), None) => {
+                self.router.drop_blob(bucket, key, id).await;
+                Err(RouteError::SlowDown("an upload was answered before its end".to_owned()).into())
+            }
+            (Err(_), Some(Err(error))) => Err(error.into()),
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    /// Commits a write that brings `body`; when it is certain not to have been applied, an uploaded blob is reclaimed.
+    pub(super) fn commit<'a>(
+        &'a self,
+        bucket: &'a Bucket,
+        key: &'a ObjectKey,
+        modes: crate::router::Modes,
+        write: Write,
+        body: &'a NewBody,
+    ) -> BoxFuture<'a, S3Result<Written>> {
+        Box::pin(async move {
+            match self.router.write(bucket, key, modes, write).await {
+                Ok(answer) => Ok(answer),
+                Err(error) => {
+                    if let (NewBody::Blob { id, .. }, false) = (body, matches!(error, RouteError::Unknown(_))) {
+                        self.router.drop_blob(bucket, key, *id).await;
+                    }
+                    Err(error.into())
+                }
+            }
+        })
+    }
+}

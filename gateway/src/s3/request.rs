@@ -1,0 +1,301 @@
+//! What operations read out of a request besides s3s's typed input: names, modes, tags, attributes.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use holdfast_wire::bucket::{AckMode, Bucket, BucketState, ReadMode};
+use holdfast_wire::id::{BucketName, NotAKey, ObjectKey, Seq, UploadId};
+use holdfast_wire::object::{Attributes, Headers};
+use http::HeaderMap;
+use s3s::auth::Credentials;
+use s3s::dto::{self, StorageClass};
+use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
+
+use super::{S3Service, tags};
+use crate::router::{Modes, RouteError};
+
+/// Request header that picks when a write is answered.
+pub const ACK: &str = "x-holdfast-ack";
+/// Request header that picks how fresh a read is.
+pub const READ: &str = "x-holdfast-read";
+/// Request header with the newest version that the client has seen; response header with the version of the answer.
+pub const SEQ: &str = "x-holdfast-seq";
+
+/// User metadata, names and values together.
+const METADATA_BYTES_MAX: usize = 2 << 10;
+/// What S3 knows.
+const STORAGE_CLASSES: [&str; 10] = [
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER",
+    "DEEP_ARCHIVE",
+    "GLACIER_IR",
+    "OUTPOSTS",
+    "EXPRESS_ONEZONE",
+];
+
+/// The version of an object in a bucket that has no versions.
+pub const NULL_VERSION: &str = "null";
+
+/// The modes that the request's headers ask for.
+pub fn modes(headers: &HeaderMap) -> S3Result<Modes> {
+    fn parsed<T>(
+        headers: &HeaderMap,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> S3Result<Option<T>> {
+        let Some(value) = headers.get(name) else { return Ok(None) };
+        match value.to_str().ok().and_then(parse) {
+            Some(value) => Ok(Some(value)),
+            None => Err(s3_error!(InvalidArgument, "Invalid value of the header {name}")),
+        }
+    }
+    Ok(Modes {
+        ack: parsed(headers, ACK, AckMode::parse)?,
+        read: parsed(headers, READ, ReadMode::parse)?,
+        seq: parsed(headers, SEQ, |text| Seq::from_str(text).ok())?,
+    })
+}
+
+/// An object's key.
+pub fn key(text: String) -> S3Result<ObjectKey> {
+    ObjectKey::try_from(text).map_err(|error| match error {
+        NotAKey::Empty => s3_error!(InvalidRequest, "An object key must not be empty"),
+        NotAKey::TooLong => s3_error!(KeyTooLongError),
+    })
+}
+
+/// An upload's id; text that is none names no upload.
+pub fn upload_id(text: &str) -> S3Result<UploadId> {
+    text.parse().map_err(|_| s3_error!(NoSuchUpload))
+}
+
+/// A part's number.
+pub fn part_number(number: i32) -> S3Result<u16> {
+    match u16::try_from(number) {
+        Ok(number @ 1..=10_000) => Ok(number),
+        _ => Err(s3_error!(InvalidArgument, "Part number must be an integer between 1 and 10000, inclusive")),
+    }
+}
+
+/// Only the current object has a version here: `null`. Any other that could be one is not there.
+pub fn version(id: Option<&str>) -> S3Result<()> {
+    match id {
+        None | Some(NULL_VERSION) => Ok(()),
+        Some(id) if is_version_syntax(id) => Err(s3_error!(NoSuchVersion)),
+        Some(_) => Err(s3_error!(InvalidArgument, "Invalid version id specified")),
+    }
+}
+
+/// Whether S3 could have given out this version id.
+pub fn is_version_syntax(id: &str) -> bool {
+    (1..=1024).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// The access key that signed the request.
+pub fn requester(credentials: Option<&Credentials>) -> Option<&str> {
+    credentials.map(|credentials| credentials.access_key.as_str())
+}
+
+impl S3Service {
+    /// The bucket, if it exists and, where the client says whose it must be, is theirs.
+    pub(super) async fn bucket(&self, name: &str, expected_owner: Option<&str>) -> S3Result<Arc<Bucket>> {
+        let name = BucketName::from_str(name).map_err(|_| s3_error!(NoSuchBucket))?;
+        self.known(self.router.bucket(&name).await, expected_owner)
+    }
+
+    /// As [`bucket`](Self::bucket), from root rather than from the cache.
+    pub(super) async fn bucket_now(&self, name: &str, expected_owner: Option<&str>) -> S3Result<Arc<Bucket>> {
+        let name = BucketName::from_str(name).map_err(|_| s3_error!(NoSuchBucket))?;
+        self.known(self.router.bucket_now(&name).await, expected_owner)
+    }
+
+    fn known(&self, found: Result<Arc<Bucket>, RouteError>, expected_owner: Option<&str>) -> S3Result<Arc<Bucket>> {
+        let bucket = found?;
+        match bucket.state {
+            BucketState::Creating => return Err(s3_error!(NoSuchBucket)),
+            BucketState::Active | BucketState::Deleting => {}
+        }
+        match expected_owner {
+            Some(owner) if owner != bucket.owner => Err(s3_error!(AccessDenied)),
+            _ => Ok(bucket),
+        }
+    }
+}
+
+/// User metadata in a stable order, within S3's bounds. Names come in lower case.
+pub fn metadata(metadata: Option<dto::Metadata>) -> S3Result<Vec<(String, String)>> {
+    let mut metadata: Vec<_> = metadata.unwrap_or_default().into_iter().collect();
+    metadata.sort_unstable();
+    let size: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if size > METADATA_BYTES_MAX { Err(s3_error!(MetadataTooLarge)) } else { Ok(metadata) }
+}
+
+/// The storage class to keep; `None` is STANDARD.
+pub fn storage_class(class: Option<&StorageClass>) -> S3Result<Option<String>> {
+    match class.map(StorageClass::as_str) {
+        None | Some("STANDARD") => Ok(None),
+        Some(class) if STORAGE_CLASSES.contains(&class) => Ok(Some(class.to_owned())),
+        Some(_) => Err(s3_error!(InvalidStorageClass)),
+    }
+}
+
+/// The encoding of the object itself: `aws-chunked` is one of the transfer.
+pub fn content_encoding(encoding: Option<String>) -> Option<String> {
+    let encoding = encoding?;
+    if !encoding.to_ascii_lowercase().contains("aws-chunked") {
+        return Some(encoding);
+    }
+    let kept: Vec<_> =
+        encoding.split(',').map(str::trim).filter(|token| !token.eq_ignore_ascii_case("aws-chunked")).collect();
+    (!kept.is_empty()).then(|| kept.join(","))
+}
+
+/// What a request sets on an object, before it is checked.
+pub struct RawAttributes {
+    pub headers: Headers,
+    pub metadata: Option<dto::Metadata>,
+    pub tagging: Option<String>,
+    pub storage_class: Option<StorageClass>,
+}
+
+impl RawAttributes {
+    /// Checked, as it is kept.
+    pub fn check(self) -> S3Result<Attributes> {
+        let encoding = content_encoding(self.headers.content_encoding);
+        Ok(Attributes {
+            headers: Headers { content_encoding: encoding, ..self.headers },
+            metadata: metadata(self.metadata)?,
+            tags: self.tagging.as_deref().map(tags::of_header).transpose()?.unwrap_or_default(),
+            storage_class: storage_class(self.storage_class.as_ref())?,
+        })
+    }
+}
+
+/// Takes [`RawAttributes`] out of an input of PutObject, CopyObject or CreateMultipartUpload.
+macro_rules! raw_attributes {
+    ($input:expr) => {
+        $crate::s3::request::RawAttributes {
+            headers: holdfast_wire::object::Headers {
+                content_type: $input.content_type.take(),
+                content_encoding: $input.content_encoding.take(),
+                content_language: $input.content_language.take(),
+                content_disposition: $input.content_disposition.take(),
+                cache_control: $input.cache_control.take(),
+                expires: $input.expires.take(),
+                website_redirect_location: $input.website_redirect_location.take(),
+            },
+            metadata: $input.metadata.take(),
+            tagging: $input.tagging.take(),
+            storage_class: $input.storage_class.take(),
+        }
+    };
+}
+
+/// Refuses what an input of PutObject, CopyObject or CreateMultipartUpload asks for and is not there: promises about
+/// encryption, locks and access lists are never made silently.
+macro_rules! refuse_unsupported {
+    ($input:expr) => {
+        $crate::s3::request::refuse(&$crate::s3::request::Asked {
+            acl: $input.acl.as_ref().map(s3s::dto::ObjectCannedACL::as_str),
+            grants: $input.grant_full_control.is_some()
+                || $input.grant_read.is_some()
+                || $input.grant_read_acp.is_some()
+                || $input.grant_write_acp.is_some(),
+            encryption: $input.server_side_encryption.is_some()
+                || $input.ssekms_key_id.is_some()
+                || $input.sse_customer_algorithm.is_some()
+                || $input.sse_customer_key.is_some(),
+            lock: $input.object_lock_mode.is_some()
+                || $input.object_lock_retain_until_date.is_some()
+                || $input.object_lock_legal_hold_status.is_some(),
+        })
+    };
+}
+
+pub(super) use {raw_attributes, refuse_unsupported};
+
+/// What a request asks for beyond storing bytes.
+pub struct Asked<'a> {
+    pub acl: Option<&'a str>,
+    pub grants: bool,
+    pub encryption: bool,
+    pub lock: bool,
+}
+
+/// Refuses what is not there.
+pub fn refuse(asked: &Asked<'_>) -> S3Result<()> {
+    canned_acl(asked.acl, asked.grants)?;
+    if asked.lock {
+        return Err(s3_error!(InvalidRequest, "Bucket is missing Object Lock Configuration"));
+    }
+    if asked.encryption { Err(not_implemented("Server-side encryption")) } else { Ok(()) }
+}
+
+/// With access by the bucket's owner alone, only access lists that say so are accepted.
+pub fn canned_acl(acl: Option<&str>, grants: bool) -> S3Result<()> {
+    match acl {
+        _ if grants => Err(s3_error!(AccessControlListNotSupported)),
+        None | Some("private" | "bucket-owner-full-control" | "bucket-owner-read") => Ok(()),
+        Some(_) => Err(s3_error!(AccessControlListNotSupported)),
+    }
+}
+
+/// 501 for what is not built.
+pub fn not_implemented(what: &'static str) -> S3Error {
+    S3Error::with_message(S3ErrorCode::NotImplemented, format!("{what} is not implemented"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modes_are_read_or_refused() {
+        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
+            pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+        };
+        let read = modes(&headers(&[(ACK, "all"), (READ, "session"), (SEQ, "3-14")])).unwrap();
+        assert_eq!(read.ack, Some(AckMode::All));
+        assert_eq!(read.read, Some(ReadMode::Session));
+        assert_eq!(read.seq.map(|seq| seq.to_string()), Some("3-14".to_owned()));
+        for (name, value) in [(ACK, "most"), (READ, "STRONG"), (SEQ, "14")] {
+            assert_eq!(modes(&headers(&[(name, value)])).unwrap_err().code(), &S3ErrorCode::InvalidArgument);
+        }
+    }
+
+    #[test]
+    fn aws_chunked_is_stripped_wherever_it_stands() {
+        let strip = |text: &str| content_encoding(Some(text.to_owned()));
+        assert_eq!(strip("aws-chunked"), None);
+        assert_eq!(strip("aws-chunked,gzip").as_deref(), Some("gzip"));
+        assert_eq!(strip("gzip, AWS-chunked").as_deref(), Some("gzip"));
+        assert_eq!(strip("gzip,aws-chunked, br").as_deref(), Some("gzip,br"));
+        assert_eq!(strip("gzip, br").as_deref(), Some("gzip, br"));
+        assert_eq!(content_encoding(None), None);
+    }
+
+    #[test]
+    fn bounds_of_numbers_versions_and_metadata() {
+        assert!(part_number(0).is_err() && part_number(10_001).is_err() && part_number(-1).is_err());
+        assert_eq!(part_number(10_000).unwrap(), 10_000);
+        assert!(version(None).is_ok() && version(Some("null")).is_ok());
+        assert_eq!(version(Some("abc")).unwrap_err().code(), &S3ErrorCode::NoSuchVersion);
+        assert_eq!(version(Some("a b")).unwrap_err().code(), &S3ErrorCode::InvalidArgument);
+        assert_eq!(version(Some("")).unwrap_err().code(), &S3ErrorCode::InvalidArgument);
+        let of = |value: usize| metadata(Some([("k".to_owned(), "v".repeat(value))].into()));
+        assert!(of(2047).is_ok());
+        assert_eq!(of(2048).unwrap_err().code(), &S3ErrorCode::MetadataTooLarge);
+        assert_eq!(of(0).unwrap(), [("k".to_owned(), String::new())]);
+    }
+
+    #[test]
+    fn only_access_lists_that_change_nothing_are_accepted() {
+        assert!(canned_acl(Some("private"), false).is_ok());
+        assert!(canned_acl(Some("public-read"), false).is_err());
+        assert!(canned_acl(None, true).is_err());
+    }
+}
