@@ -13,3 +13,6 @@ pub mod metrics;
 pub mod router;
 pub mod s3;
 pub mod server;
+
+#[cfg(test)]
+mod fake;
