@@ -31,6 +31,8 @@ use super::{RouteError, Router};
 const KEPT: usize = 1 << 20;
 /// A replica that takes no byte, or gives no answer after the last one, for so long has failed.
 const STALL: Duration = Duration::from_secs(5);
+/// As [`STALL`], when the request's time is up.
+const LATE_STALL: Duration = Duration::from_secs(1);
 /// How often that is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Waiting for the rest of an upload has no end of its own: the body is watched instead.
@@ -52,8 +54,24 @@ struct Source {
     broken: bool,
     /// When the replica last asked for a byte or got one.
     moved: Instant,
+    /// Whether the replica of this attempt has taken any.
+    taken: bool,
     /// Whether the next step is the client's.
     on_client: bool,
+}
+
+impl Source {
+    /// Whether the replica has done nothing for too long, although there was something to do. `late`: the request is
+    /// past its deadline, and only a body that cannot be sent again may take its time.
+    fn stalled(&self, attempt: Duration, late: bool) -> bool {
+        let limit = match (self.consumed, self.taken) {
+            (true, _) => STALL,
+            _ if late => LATE_STALL,
+            (_, true) => STALL,
+            (_, false) => attempt,
+        };
+        !self.on_client && self.moved.elapsed() >= limit
+    }
 }
 
 impl Kept {
@@ -71,14 +89,15 @@ impl Kept {
                 break;
             }
         }
-        let (moved, consumed, broken, on_client) = (Instant::now(), false, false, false);
-        Ok(Self { shared: Arc::new(Mutex::new(Source { start, rest, consumed, broken, moved, on_client })) })
+        let (moved, consumed, broken, taken, on_client) = (Instant::now(), false, false, false, false);
+        Ok(Self { shared: Arc::new(Mutex::new(Source { start, rest, consumed, broken, moved, taken, on_client })) })
     }
 
     /// The whole body once more.
     fn send(&self) -> Sending {
         let mut source = self.shared.lock();
         source.moved = Instant::now();
+        source.taken = false;
         Sending { start: source.start.iter().cloned().collect(), shared: self.shared.clone() }
     }
 
@@ -90,12 +109,11 @@ impl Kept {
         self.shared.lock().broken
     }
 
-    /// Ends when the replica has neither taken a byte nor answered for [`STALL`], although there was something to take.
-    async fn stalled(&self) {
+    /// Ends when the replica has stopped working on the upload.
+    async fn stalled(&self, attempt: Duration, deadline: Instant) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let source = self.shared.lock();
-            if !source.on_client && source.moved.elapsed() >= STALL {
+            if self.shared.lock().stalled(attempt, Instant::now() >= deadline) {
                 return;
             }
         }
@@ -115,6 +133,7 @@ impl Stream for Sending {
         let next = self.start.pop_front();
         let mut source = self.shared.lock();
         source.moved = Instant::now();
+        source.taken = true;
         if let Some(chunk) = next {
             return Poll::Ready(Some(Ok(chunk)));
         }
@@ -172,7 +191,9 @@ impl Core {
             let answer = tokio::select! {
                 biased;
                 answer = self.call(link, request, body, NO_LIMIT) => answer,
-                () = kept.stalled() => Err(CallError::Unknown { reason: format!("an upload stood still for {STALL:?}") }),
+                () = kept.stalled(self.options.attempt, deadline) => {
+                    Err(CallError::Unknown { reason: "an upload stood still".to_owned() })
+                }
             };
             let error = match answer {
                 Ok((Response::Uploaded { .. }, _, _)) => return Ok(blob),

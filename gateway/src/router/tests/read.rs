@@ -1,0 +1,446 @@
+//! Reads: whom they go to, when a second replica is asked, and how bytes go on.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use holdfast_wire::condition::ReadCondition;
+use holdfast_wire::error::CallError;
+use holdfast_wire::heartbeat::Load;
+use holdfast_wire::id::{BucketId, NodeId};
+use holdfast_wire::request::{Freshness, GetObject, RangeSpec, Read, ReadRequest};
+use holdfast_wire::service::Body;
+
+use super::*;
+use crate::fake::{err, object, unavailable, unknown, unreachable};
+use crate::hedge::DELAY_MIN;
+
+fn get(bucket: &Bucket) -> GetObject {
+    GetObject {
+        bucket: bucket.id,
+        key: key("k"),
+        head: false,
+        range: RangeSpec::All,
+        condition: ReadCondition::default(),
+        seq: None,
+    }
+}
+
+impl Bench {
+    async fn get(&self) -> Result<Got, RouteError> {
+        self.router.get(&self.bucket, Modes::default(), get(&self.bucket)).await
+    }
+
+    async fn eventually(&self) -> Result<Got, RouteError> {
+        let modes = Modes { read: Some(ReadMode::Eventual), ..Modes::default() };
+        self.router.get(&self.bucket, modes, get(&self.bucket)).await
+    }
+
+    fn asked(&self) -> Vec<usize> {
+        self.fleet.nodes.iter().map(|node| node.calls().len()).collect()
+    }
+}
+
+async fn text(got: Result<Got, RouteError>) -> String {
+    let chunks: Vec<Bytes> = got.unwrap().body.map(Result::unwrap).collect().await;
+    String::from_utf8(chunks.concat()).unwrap()
+}
+
+fn read_of(request: &Request) -> &ReadRequest {
+    match request {
+        Request::Read(read) => read,
+        other => panic!("no read: {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_spread_over_all_replicas() {
+    let bench = bench(1).await;
+    for _ in 0..300 {
+        text(bench.get().await).await;
+    }
+    assert_eq!(bench.fleet.calls(), 300);
+    assert!(bench.asked().iter().all(|&count| count > 60), "{:?}", bench.asked());
+    assert!(bench.membership.view().nodes().all(|node| node.link.open() == 0), "nothing stays counted as open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_replica_and_one_with_open_reads_are_spared() {
+    let bench = bench(1).await;
+    *bench.fleet.node(2).load.lock() = Load { in_flight: 500, ..Load::default() };
+    bench.fleet.node(2).speak();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut open = Vec::new();
+    for _ in 0..60 {
+        open.push(bench.get().await.unwrap());
+    }
+    let asked = bench.asked();
+    assert_eq!(asked[1], 0);
+    assert!(asked[0].abs_diff(asked[2]) <= 6, "open reads count: {asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_replica_of_this_process_is_preferred() {
+    let bench = bench_of(Fleet::new(3, 1), Some(3)).await;
+    for _ in 0..20 {
+        text(bench.get().await).await;
+    }
+    assert_eq!(bench.asked(), [0, 0, 20]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_one_replica_cannot_serve_another_does() {
+    let errors = [
+        CallError::NotHeld,
+        CallError::NotFresh,
+        CallError::NotHosted,
+        CallError::Overloaded,
+        CallError::Unreachable { reason: String::new() },
+        CallError::Unavailable { reason: String::new() },
+        CallError::Unknown { reason: String::new() },
+        CallError::NotLeader { leader: None },
+    ];
+    for error in errors {
+        let bench = bench(1).await;
+        bench.fleet.script(move |node, _| if node == NodeId(3) { Reply::Soundly } else { err(error.clone()) });
+        for _ in 0..10 {
+            let (got, took) = timed(bench.get()).await;
+            assert_eq!(text(got).await, "from 3");
+            assert_eq!(took, Duration::ZERO);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_that_all_fail_are_asked_again_until_time_is_up() {
+    let bench = bench(1).await;
+    let mut left = 7;
+    bench.fleet.script(move |_, _| {
+        left -= 1;
+        if left > 0 { err(CallError::NotHeld) } else { Reply::Soundly }
+    });
+    text(bench.get().await).await;
+    for reply in [unreachable, unavailable, unknown, || Reply::Never] {
+        bench.fleet.script(move |_, _| reply());
+        let (got, took) = timed(bench.get()).await;
+        assert!(matches!(got, Err(RouteError::SlowDown(_))));
+        assert!(took < NEVER_LONGER && took > Duration::from_secs(7), "{took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_first_byte_is_hedged_once_and_the_first_answer_wins() {
+    let bench = bench(1).await;
+    let slow = |node: NodeId, request: &Request, fleet: &Fleet| {
+        Reply::After(Duration::from_millis(600), fleet.node(node.0).soundly(request))
+    };
+    let fleet = bench.fleet.clone();
+    let mut first = None;
+    bench.fleet.script(
+        move |node, request| {
+            if *first.get_or_insert(node) == node { slow(node, request, &fleet) } else { Reply::Soundly }
+        },
+    );
+    let (got, took) = timed(bench.get()).await;
+    text(got).await;
+    assert_eq!(took, DELAY_MIN);
+    assert_eq!(bench.fleet.calls(), 2);
+    let metrics = bench.router.metrics();
+    assert_eq!(metrics.hedges.load(Ordering::Relaxed), 1);
+    assert_eq!(metrics.hedges_won.load(Ordering::Relaxed), 1);
+
+    // All are slow: the first of two answers, and no third is asked.
+    let fleet = bench.fleet.clone();
+    let before = bench.fleet.calls();
+    bench.fleet.script(move |node, request| slow(node, request, &fleet));
+    let (got, took) = timed(bench.get()).await;
+    text(got).await;
+    assert_eq!((took, bench.fleet.calls() - before), (Duration::from_millis(600), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_that_fails_does_not_spoil_the_read() {
+    let bench = bench(1).await;
+    let fleet = bench.fleet.clone();
+    let mut first = true;
+    bench.fleet.script(move |node, request| {
+        let sound = fleet.node(node.0).soundly(request);
+        if std::mem::take(&mut first) {
+            Reply::After(Duration::from_millis(300), sound)
+        } else {
+            err(CallError::NotHeld)
+        }
+    });
+    let (got, took) = timed(bench.get()).await;
+    text(got).await;
+    assert_eq!(took, Duration::from_millis(300));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedges_stay_within_their_budget() {
+    let bench = bench(1).await;
+    let fleet = bench.fleet.clone();
+    // Slow one time in three: far more often than the 95th percentile would let pass for normal.
+    let mut count = 0;
+    bench.fleet.script(move |node, request| {
+        count += 1;
+        let sound = fleet.node(node.0).soundly(request);
+        if count % 3 == 0 { Reply::After(Duration::from_millis(1500), sound) } else { Reply::Now(sound) }
+    });
+    for _ in 0..400 {
+        text(bench.get().await).await;
+    }
+    let hedges = bench.router.metrics().hedges.load(Ordering::Relaxed);
+    assert!((1..=30).contains(&hedges), "{hedges}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_falls_silent_is_replaced_whatever_the_budget() {
+    let bench = bench(1).await;
+    while bench.router.core.budget.lock().spend() {}
+    bench.fleet.node(1).script(|_| Reply::Never);
+    bench.fleet.node(1).fall_silent();
+    // Not yet suspected: some reads go there.
+    for _ in 0..10 {
+        let (got, took) = timed(bench.get()).await;
+        assert_ne!(text(got).await, "from 1");
+        assert!(took < Duration::from_millis(1600), "{took:?}");
+        while bench.router.core.budget.lock().spend() {}
+    }
+    let before = bench.fleet.node(1).calls().len();
+    assert!(before > 0, "the test needs a read that met the silent node");
+    for _ in 0..50 {
+        text(bench.get().await).await;
+    }
+    assert_eq!(bench.fleet.node(1).calls().len(), before, "a suspected node is not asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn eventual_reads_need_no_leader_and_no_majority() {
+    let bench = bench(1).await;
+    let sound = bench.fleet.node(3).clone();
+    bench.fleet.no_leaders();
+    bench.fleet.node(1).die();
+    bench.fleet.node(2).die();
+    bench.fleet.node(3).script(move |request| match read_of(request).freshness {
+        Freshness::Mode(ReadMode::Eventual) => Reply::Now(sound.soundly(request)),
+        _ => err(CallError::NotFresh),
+    });
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (got, took) = timed(bench.eventually()).await;
+    assert_eq!(text(got).await, "from 3");
+    assert_eq!(took, Duration::ZERO);
+    let (got, took) = timed(bench.get()).await;
+    assert!(matches!(got, Err(RouteError::SlowDown(_))), "strong ones do");
+    assert!(took < NEVER_LONGER, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn how_a_read_ends_is_passed_on() {
+    for not in [NotRead::NoSuchKey, NotRead::RangeNotSatisfiable { size: 3 }, NotRead::NoSuchPart { parts: 2 }] {
+        let bench = bench(1).await;
+        let wanted = not.clone();
+        bench.fleet.script(move |_, _| ok(Response::NotRead(not.clone())));
+        assert_eq!(bench.get().await.err(), Some(RouteError::NotRead(wanted)));
+        assert_eq!(bench.fleet.calls(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bucket_made_anew_is_read_under_its_new_id_and_strongly() {
+    let bench = bench(1).await;
+    bench.fleet.put_bucket(bucket(8, "bucket"));
+    bench.fleet.script(|_, request| match request {
+        Request::Read(ReadRequest { freshness, read: Read::Get(get), .. }) => match (get.bucket, freshness) {
+            (BucketId(8), Freshness::Mode(ReadMode::Strong)) => Reply::Soundly,
+            _ => ok(Response::NotRead(NotRead::NoSuchBucket)),
+        },
+        _ => Reply::Soundly,
+    });
+    text(bench.eventually().await).await;
+    bench.fleet.remove_bucket("bucket");
+    assert_eq!(bench.get().await.err(), Some(RouteError::NoSuchBucket));
+}
+
+#[tokio::test(start_paused = true)]
+async fn parts_are_read_strongly() {
+    let bench = bench(1).await;
+    bench.fleet.script(|_, request| {
+        assert_eq!(read_of(request).freshness, Freshness::Mode(ReadMode::Strong));
+        ok(Response::NotRead(NotRead::NoSuchUpload))
+    });
+    let parts = bench.router.list_parts(&bench.bucket, &key("k"), holdfast_wire::id::UploadId(1), 0, 10).await;
+    assert_eq!(parts.unwrap_err(), RouteError::NotRead(NotRead::NoSuchUpload));
+}
+
+// Bytes that break off.
+
+const SIZE: u64 = 1000;
+
+fn content(first: u64, count: u64) -> Vec<u8> {
+    (first..first + count).map(|at| (at % 251) as u8).collect()
+}
+
+/// How a replica's bytes end.
+#[derive(Clone, Copy, Debug)]
+enum Ends {
+    Well,
+    Broken,
+    Short,
+    Stalled,
+    Long,
+}
+
+/// Serves the range that is asked for, of version 1, up to `bytes` of it in chunks of 100.
+fn serve(request: &Request, bytes: u64, ends: Ends) -> Reply {
+    let Read::Get(get) = &read_of(request).read else { panic!("no get") };
+    let (first, count) = match get.range {
+        RangeSpec::All => (0, SIZE),
+        RangeSpec::FromTo { first, last } => (first, last + 1 - first),
+        other => panic!("{other:?}"),
+    };
+    let bytes = bytes.min(count);
+    let sent: Vec<_> = content(first, bytes).chunks(100).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+    let sent = futures::stream::iter(sent);
+    let tail = match ends {
+        Ends::Well | Ends::Short => futures::stream::empty().boxed(),
+        Ends::Broken => futures::stream::once(async { Err(CallError::Unknown { reason: "broke".to_owned() }) }).boxed(),
+        Ends::Stalled => futures::stream::pending().boxed(),
+        Ends::Long => futures::stream::once(async { Ok(Bytes::from(vec![0; 2000])) }).boxed(),
+    };
+    let object = object(Seq { group: GroupId(1), index: 4 }, SIZE);
+    let response = Response::Object { object: Box::new(object), range: (first, count), applied: 4 };
+    let body = Body { len: Some(count), stream: sent.chain(tail).boxed() };
+    Reply::Body(Box::new(move |_| async move { Ok((response, body)) }.boxed()))
+}
+
+async fn bytes(got: Result<Got, RouteError>) -> (Vec<u8>, Option<CallError>) {
+    let mut body = got.unwrap().body;
+    let mut all = Vec::new();
+    while let Some(chunk) = body.next().await {
+        match chunk {
+            Ok(chunk) => all.extend_from_slice(&chunk),
+            Err(error) => {
+                assert!(body.next().await.is_none(), "an error is the end");
+                return (all, Some(error));
+            }
+        }
+    }
+    (all, None)
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_break_off_go_on_from_another_replica() {
+    for ends in [Ends::Broken, Ends::Short, Ends::Stalled, Ends::Long] {
+        let bench = bench(1).await;
+        let mut first = None;
+        bench.fleet.script(move |node, request| {
+            if *first.get_or_insert(node) == node {
+                serve(request, 300, ends)
+            } else {
+                serve(request, SIZE, Ends::Well)
+            }
+        });
+        let start = Instant::now();
+        let (got, error) = bytes(bench.get().await).await;
+        assert!(error.is_none() && got == content(0, SIZE), "{ends:?} {error:?}");
+        assert_eq!(start.elapsed().as_secs(), if matches!(ends, Ends::Stalled) { 5 } else { 0 });
+        assert_eq!(bench.fleet.calls(), 2);
+        assert_eq!(bench.router.metrics().continuations.load(Ordering::Relaxed), 1);
+        let calls: Vec<_> = bench.fleet.nodes.iter().flat_map(|node| node.calls()).collect();
+        let rest = calls.iter().map(read_of).find(|read| matches!(&read.read, Read::Get(get) if get.seq.is_some()));
+        let rest = rest.unwrap();
+        let Read::Get(get) = &rest.read else { unreachable!() };
+        assert_eq!(get.range, RangeSpec::FromTo { first: 300, last: SIZE - 1 });
+        assert_eq!(get.seq, Some(Seq { group: GroupId(1), index: 4 }));
+        assert_eq!(rest.freshness, Freshness::AtLeast(4));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_replica_may_give_a_piece() {
+    let bench = bench(1).await;
+    bench.fleet.script(|_, request| serve(request, 200, Ends::Broken));
+    let (got, error) = bytes(bench.get().await).await;
+    assert!(error.is_none() && got == content(0, SIZE), "{error:?}");
+    assert!(bench.asked().iter().all(|&asked| asked > 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_never_come_end_the_stream_short_with_an_error() {
+    let bench = bench(1).await;
+    let mut given = 200;
+    bench.fleet.script(move |_, request| serve(request, std::mem::take(&mut given), Ends::Short));
+    let (got, error) = bytes(bench.get().await).await;
+    assert!(error.is_some() && got == content(0, 200), "{error:?}");
+    assert!(bench.fleet.calls() <= 9, "{}", bench.fleet.calls());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_was_overwritten_is_not_continued_with_another() {
+    for other in [true, false] {
+        let bench = bench(1).await;
+        let mut first = true;
+        bench.fleet.script(move |_, request| {
+            if std::mem::take(&mut first) {
+                return serve(request, 300, Ends::Broken);
+            }
+            if !other {
+                return ok(Response::NotRead(NotRead::NoSuchKey));
+            }
+            let newer = Box::new(object(Seq { group: GroupId(1), index: 9 }, SIZE));
+            let bytes = Bytes::from(vec![9; 700]);
+            let response = Response::Object { object: newer, range: (300, 700), applied: 9 };
+            Reply::Now(Ok((response, bytes.into())))
+        });
+        let (got, error) = bytes(bench.get().await).await;
+        assert!(error.is_some() && got == content(0, 300));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_pauses_is_no_stall() {
+    let bench = bench(1).await;
+    bench.fleet.script(|_, request| serve(request, SIZE, Ends::Well));
+    let mut body = bench.get().await.unwrap().body;
+    let mut count = 0;
+    while let Some(chunk) = body.next().await {
+        count += chunk.unwrap().len();
+        tokio::time::sleep(Duration::from_secs(30)).await;
+    }
+    assert_eq!((count as u64, bench.fleet.calls()), (SIZE, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_body_counts_as_load_until_it_is_dropped() {
+    let bench = bench(1).await;
+    let got = bench.get().await.unwrap();
+    let open = || bench.membership.view().nodes().map(|node| node.link.open()).sum::<u32>();
+    assert_eq!(open(), 1);
+    drop(got);
+    assert_eq!(open(), 0);
+    let head = GetObject { head: true, ..get(&bench.bucket) };
+    let head = bench.router.get(&bench.bucket, Modes::default(), head).await.unwrap();
+    assert_eq!(open(), 0, "a record is no open body");
+    assert!(head.body.collect::<Vec<_>>().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_is_not_ready_is_asked_last() {
+    let bench = bench(1).await;
+    for node in [1, 2] {
+        let mut heartbeat = bench.fleet.node(node).heartbeat();
+        heartbeat.not_ready = Some("draining".to_owned());
+        bench.fleet.node(node).say(heartbeat);
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for _ in 0..20 {
+        assert_eq!(text(bench.get().await).await, "from 3");
+    }
+    let asked: BTreeSet<_> = bench.asked().into_iter().collect();
+    assert_eq!(asked, [0, 20].into());
+    bench.fleet.node(3).script(|_| unavailable());
+    text(bench.get().await).await;
+}

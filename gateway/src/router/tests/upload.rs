@@ -1,0 +1,223 @@
+//! Large bodies: what is kept, what is sent again, and what ends an upload.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use holdfast_wire::error::CallError;
+use holdfast_wire::frame::Unframer;
+use holdfast_wire::id::{BlobId, NodeId};
+use holdfast_wire::service::{Answer, Body};
+use parking_lot::Mutex;
+
+use super::*;
+use crate::fake::{err, unknown, unreachable};
+
+const CHUNK: usize = 64 << 10;
+
+type Chunks = BoxStream<'static, Result<Bytes, CallError>>;
+
+/// A body of so many chunks, counting how many were taken.
+fn chunks(count: u64) -> (Chunks, Arc<AtomicU64>) {
+    let taken = Arc::new(AtomicU64::new(0));
+    let counter = taken.clone();
+    let stream = futures::stream::iter(0..count).map(move |at| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Ok(Bytes::from(vec![at as u8; CHUNK]))
+    });
+    (stream.boxed(), taken)
+}
+
+fn uploaded() -> Answer {
+    Ok((Response::Uploaded { holders: vec![NodeId(1)] }, Body::empty()))
+}
+
+/// Takes so many bytes of the unframed body (all, if it has fewer), then answers.
+fn take(bytes: usize, into: Arc<Mutex<Vec<BytesMut>>>, answer: Answer) -> Reply {
+    Reply::Body(Box::new(move |body| {
+        async move {
+            let mut unframed = Unframer::new(body.stream);
+            let mut got = BytesMut::new();
+            while got.len() < bytes {
+                match unframed.next().await {
+                    Some(Ok(chunk)) => got.extend_from_slice(&chunk),
+                    Some(Err(error)) => return Err(error),
+                    None => break,
+                }
+            }
+            into.lock().push(got);
+            answer
+        }
+        .boxed()
+    }))
+}
+
+impl Bench {
+    async fn upload(&self, body: Chunks) -> Result<BlobId, RouteError> {
+        self.router.upload(&self.bucket, &key("k"), body).await
+    }
+}
+
+fn blobs(bench: &Bench) -> Vec<BlobId> {
+    let calls = bench.fleet.nodes.iter().flat_map(|node| node.calls());
+    calls
+        .map(|call| match call {
+            Request::UploadBlob { blob, .. } => blob,
+            other => panic!("no upload: {other:?}"),
+        })
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_bytes_arrive_in_order() {
+    let bench = bench(1).await;
+    let got = Arc::new(Mutex::new(Vec::new()));
+    let into = got.clone();
+    bench.fleet.node(1).script(move |_| take(usize::MAX, into.clone(), uploaded()));
+    let blob = bench.upload(chunks(100).0).await.unwrap();
+    assert_eq!(blobs(&bench), [blob]);
+    let wanted: Vec<u8> = (0..100u8).flat_map(|at| vec![at; CHUNK]).collect();
+    assert!(got.lock()[0] == wanted[..]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_of_a_mebibyte_is_sent_again_in_full() {
+    for failure in [CallError::NotLeader { leader: Some(NodeId(2)) }, CallError::Unknown { reason: String::new() }] {
+        let bench = bench(1).await;
+        let got = Arc::new(Mutex::new(Vec::new()));
+        let into = got.clone();
+        let mut failure = Some(failure);
+        bench.fleet.script(move |_, _| match failure.take() {
+            Some(error) => take(CHUNK, into.clone(), Err(error)),
+            None => take(usize::MAX, into.clone(), uploaded()),
+        });
+        let blob = bench.upload(chunks(15).0).await.unwrap();
+        assert_eq!(got.lock().iter().map(BytesMut::len).collect::<Vec<_>>(), [CHUNK, 15 * CHUNK]);
+        let ids = blobs(&bench);
+        assert!(ids.len() == 2 && ids[0] != ids[1] && ids.contains(&blob), "each attempt under its own id");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_longer_body_is_sent_again_only_while_nothing_behind_its_start_was_taken() {
+    for (reach, again) in [(0, true), (10 * CHUNK, true), (40 * CHUNK, false)] {
+        let bench = bench(1).await;
+        let got = Arc::new(Mutex::new(Vec::new()));
+        let into = got.clone();
+        let mut first = true;
+        bench.fleet.node(1).script(move |_| match std::mem::take(&mut first) {
+            true if reach == 0 => unreachable(),
+            true => take(reach, into.clone(), Err(CallError::Unavailable { reason: String::new() })),
+            false => take(usize::MAX, into.clone(), uploaded()),
+        });
+        let result = bench.upload(chunks(64).0).await;
+        if again {
+            result.unwrap();
+            assert_eq!(got.lock().last().unwrap().len(), 64 * CHUNK);
+        } else {
+            assert!(matches!(result, Err(RouteError::SlowDown(_))), "{result:?}");
+            assert_eq!(blobs(&bench).len(), 1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_than_a_mebibyte_is_taken_before_the_leader_takes_any() {
+    let bench = bench(1).await;
+    let (body, taken) = chunks(1000);
+    bench.fleet.node(1).script(|_| Reply::Never);
+    let (result, took) = timed(bench.upload(body)).await;
+    assert!(matches!(result, Err(RouteError::SlowDown(_))), "{result:?}");
+    assert!(took < NEVER_LONGER, "{took:?}");
+    assert!(blobs(&bench).len() >= 3, "a leader that takes nothing leaves time for others");
+    assert!(taken.load(Ordering::Relaxed) * CHUNK as u64 <= 1 << 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_stops_taking_bytes_ends_the_upload() {
+    let bench = bench(1).await;
+    bench.fleet.node(1).script(|_| {
+        Reply::Body(Box::new(|body| {
+            async move {
+                let taken: Vec<_> = body.stream.take(80).collect().await;
+                drop(taken);
+                futures::future::pending().await
+            }
+            .boxed()
+        }))
+    });
+    let (result, took) = timed(bench.upload(chunks(1000).0)).await;
+    assert!(matches!(result, Err(RouteError::SlowDown(_))), "{result:?}");
+    assert!((5..6).contains(&took.as_secs()), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_takes_all_and_never_answers_does_not_hang_the_client() {
+    for (count, seconds) in [(3, 8..10), (40, 5..6)] {
+        let bench = bench(1).await;
+        bench.fleet.node(1).script(|_| {
+            Reply::Body(Box::new(|body| {
+                async move {
+                    let _all: Vec<_> = body.stream.collect().await;
+                    futures::future::pending().await
+                }
+                .boxed()
+            }))
+        });
+        let (result, took) = timed(bench.upload(chunks(count).0)).await;
+        assert!(matches!(result, Err(RouteError::SlowDown(_))), "{result:?}");
+        assert!(seconds.contains(&took.as_secs()), "{took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_client_is_not_a_stalled_leader() {
+    let bench = bench(1).await;
+    bench.fleet.node(1).script(|_| take(usize::MAX, Arc::default(), uploaded()));
+    let (body, _) = chunks(20);
+    let slow = body.chain(futures::stream::once(async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        Ok(Bytes::from_static(b"at last"))
+    }));
+    bench.upload(slow.boxed()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_body_is_aborted_wherever_it_breaks() {
+    for good in [0, 3, 40] {
+        let bench = bench(1).await;
+        bench.fleet.node(1).script(|_| take(usize::MAX, Arc::default(), uploaded()));
+        let broken = chunks(good).0.chain(futures::stream::once(async { Err(CallError::Aborted) }));
+        assert_eq!(bench.upload(broken.boxed()).await.unwrap_err(), RouteError::Aborted);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_is_told_at_once() {
+    let bench = bench(1).await;
+    bench.fleet.script(|_, _| err(CallError::NoSpace));
+    let (result, took) = timed(bench.upload(chunks(3).0)).await;
+    assert!(matches!(result, Err(RouteError::SlowDown(_))));
+    assert_eq!((took, bench.fleet.calls()), (Duration::ZERO, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn uploads_end_in_time_and_never_as_unknown() {
+    let bench = bench(1).await;
+    bench.fleet.script(|_, _| unknown());
+    let (result, took) = timed(bench.upload(chunks(3).0)).await;
+    assert!(matches!(result, Err(RouteError::SlowDown(_))), "nothing names the blob: {result:?}");
+    assert!(took < NEVER_LONGER, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blob_is_dropped_at_the_leader() {
+    let bench = bench(1).await;
+    bench.fleet.node(1).script(|_| err(CallError::NotLeader { leader: Some(NodeId(2)) }));
+    bench.router.drop_blob(&bench.bucket, &key("k"), BlobId(4)).await;
+    let dropped = Request::DropBlob { group: GroupId(1), blob: BlobId(4) };
+    assert_eq!(bench.fleet.node(2).calls(), [dropped]);
+}
