@@ -10,7 +10,7 @@ use holdfast_wire::error::CallError;
 use holdfast_wire::handshake::{ClusterSecret, Identity};
 use holdfast_wire::id::NodeId;
 use holdfast_wire::request::{GetObject, RangeSpec};
-use holdfast_wire::service::Body;
+use holdfast_wire::service::{Body, Service};
 use holdfast_wire::transport::{CALL, Client, Handler, Identities, serve, serve_call, serve_heartbeats};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -25,7 +25,7 @@ impl Handler for Peer {
     fn handle(&self, path: &str, head: Bytes, payload: Body) -> BoxFuture<'static, Result<(Bytes, Body), CallError>> {
         let node = self.0.clone();
         let call = path == CALL;
-        async move { if call { serve_call(node, head, payload).await } else { Ok(serve_heartbeats(&*node)) } }.boxed()
+        async move { if call { serve_call(node, head, payload).await } else { Ok(serve_heartbeats(node.heartbeats())) } }.boxed()
     }
 }
 
