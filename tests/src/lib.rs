@@ -13,6 +13,8 @@ pub mod body;
 pub mod check;
 pub mod client;
 pub mod cluster;
+pub mod failure;
 pub mod history;
 pub mod rng;
+pub mod storm;
 pub mod wait;

@@ -308,13 +308,18 @@ impl Cluster {
         }
     }
 
-    /// The sum of a metric's samples on node number `at`; `None` if it has none.
+    /// The sum of the samples of a metric on node number `at`; `None` if it has none.
     pub async fn metric(&self, at: usize, name: &str) -> Result<Option<f64>, ClusterError> {
+        self.metrics(at, |metric| metric == name).await
+    }
+
+    /// The sum of the samples of all metrics whose names are chosen; `None` if there are none.
+    pub async fn metrics(&self, at: usize, choose: impl Fn(&str) -> bool) -> Result<Option<f64>, ClusterError> {
         let ops = format!("127.0.0.1:{}", self.nodes[at].ports.ops);
         let (_, page) = plain::get(&ops, "/metrics", None).await?;
         let samples = page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
             let (metric, value) = line.rsplit_once(' ')?;
-            (metric.split('{').next() == Some(name)).then(|| value.parse::<f64>().ok())?
+            metric.split('{').next().is_some_and(&choose).then(|| value.parse::<f64>().ok())?
         });
         Ok(samples.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value)))
     }

@@ -1,0 +1,102 @@
+//! Faults under load: the workload and the gap probes against a cluster while a test does harm to it, then the scan
+//! and the verdict of all checkers.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use holdfast_wire::id::GroupId;
+use http::Method;
+
+use crate::check::Report;
+use crate::client::raw::{Call, Raw};
+use crate::cluster::Cluster;
+use crate::failure::Failure;
+use crate::history::gap::{Probes, percentile};
+use crate::history::workload::{Plan, Workload};
+use crate::wait;
+
+/// The bucket of the workload.
+pub const BUCKET: &str = "storm";
+
+/// Load on a cluster.
+pub struct Storm {
+    workload: Workload,
+    probes: Probes,
+}
+
+/// `HOLDFAST_TEST_ROUNDS`, or so many.
+pub fn rounds(otherwise: usize) -> usize {
+    std::env::var("HOLDFAST_TEST_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(otherwise)
+}
+
+impl Storm {
+    /// Makes the bucket, starts the load and waits until it is under way. `change` adapts the plan.
+    pub async fn start(cluster: &Cluster, shards: usize, change: impl FnOnce(&mut Plan)) -> Result<Self, Failure> {
+        let (gateways, keys) = (cluster.gateways(), cluster.keys());
+        let mut raw = Raw::new(&gateways[0], keys.clone(), Duration::from_secs(15));
+        let created = raw.call(Call::bucket(Method::PUT, BUCKET)).await?;
+        if !created.status.is_success() {
+            return Err(Failure::new(format!("no bucket: {} {}", created.status, created.text())));
+        }
+        let probes = Probes::start(&gateways, keys, BUCKET, shards).await?;
+        let mut plan = Plan::new(gateways, keys.clone(), BUCKET);
+        change(&mut plan);
+        println!("seed {}", plan.seed);
+        let storm = Self { workload: Workload::start(plan), probes };
+        storm.goes_on(Instant::now(), 50).await?;
+        Ok(storm)
+    }
+
+    /// Waits until every group has taken writes since `at`, and the workload has begun so many operations from now.
+    pub async fn goes_on(&self, at: Instant, operations: u64) -> Result<(), Failure> {
+        let wanted = self.workload.operations() + operations;
+        let probe = || async {
+            match self.probes.all_since(at) && self.workload.operations() >= wanted {
+                true => Ok(()),
+                false => Err(format!("{} of {wanted} operations; {:?}", self.workload.operations(), self.silent(at))),
+            }
+        };
+        Ok(wait::until("writes to every group", Duration::from_secs(60), probe).await?)
+    }
+
+    fn silent(&self, at: Instant) -> String {
+        format!("pauses since {:?} ago: {:?}", at.elapsed(), self.gaps(at))
+    }
+
+    /// The longest pause of writes, per group, that touched the time since `from`.
+    pub fn gaps(&self, from: Instant) -> BTreeMap<GroupId, Duration> {
+        self.probes.gaps(from)
+    }
+
+    /// Ends the load, scans and judges. The cluster must be whole.
+    pub async fn judge(self, cluster: &Cluster) -> Result<(), Failure> {
+        self.probes.stop().await;
+        let mut finished = self.workload.stop().await;
+        let unread = finished.scan().await;
+        finished.history.save(&cluster.dir().join("history.jsonl"))?;
+        println!("{}", finished.summary());
+        let report = Report::of(&finished.history);
+        println!("{report}");
+        let odd: Vec<_> = finished
+            .statuses
+            .iter()
+            .filter(|(status, _)| !matches!(status, 0 | 200 | 204 | 206 | 404 | 409 | 412 | 416 | 503))
+            .collect();
+        if !report.passed() {
+            return Err(Failure::new(format!("the history is not what was promised:\n{report}")));
+        }
+        if !unread.is_empty() {
+            return Err(Failure::new(format!("cannot be read after healing: {unread:?}")));
+        }
+        if !odd.is_empty() {
+            return Err(Failure::new(format!("answers that no fault excuses (status, count): {odd:?}")));
+        }
+        Ok(())
+    }
+}
+
+/// One line: count, median, 99th percentile, longest.
+pub fn line(what: &str, gaps: &[Duration]) -> String {
+    let ms = |percent| percentile(gaps, percent).as_millis();
+    format!("{what}: {} times, write gap p50 {} ms, p99 {} ms, longest {} ms", gaps.len(), ms(50), ms(99), ms(100))
+}
