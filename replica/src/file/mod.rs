@@ -53,6 +53,11 @@ pub trait Files: Send + Sync + 'static {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>>;
     /// Creates a directory and its ancestors, and syncs every directory that got a new entry.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Creates a directory whose parent exists; fine if it is there. Durable after [`sync_dir`](Self::sync_dir) of
+    /// the parent: for many directories with one sync.
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.create_dir_all(path)
+    }
     /// The entries of a directory, ordered by name.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
     /// Renames a file, replacing what was there.
@@ -77,6 +82,11 @@ pub trait File: Send + Sync {
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Makes the bytes and the length durable (`fdatasync`).
     fn sync_data(&self) -> io::Result<()>;
+    /// Asks the system to begin writing `len` bytes at `offset` to the device, without waiting: so that a later
+    /// [`sync_data`](Self::sync_data) has little left to do. Promises nothing.
+    fn start_writeback(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// Truncates or grows.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Bytes.

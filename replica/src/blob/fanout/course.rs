@@ -1,0 +1,350 @@
+//! What an upload does next, from what is known about its copies. Pure: time comes in.
+//!
+//! A follower is *on pace* while no more than [`WINDOW`] bytes wait for it. One that is not holds the upload up; after
+//! [`PATIENCE`] in all it is dropped, provided the others on pace are a majority. Without them the client waits, for as
+//! long as the follower takes anything at all within [`STALL`].
+
+use std::time::Duration;
+
+use holdfast_wire::error::CallError;
+use tokio::time::Instant;
+
+/// Bytes that may wait for a follower before it holds the upload up.
+pub const WINDOW: usize = 512 << 10;
+/// How long, in all, one follower may hold up an upload that could do without it.
+pub const PATIENCE: Duration = Duration::from_millis(750);
+/// As [`PATIENCE`], for a follower that never took a byte.
+pub const PATIENCE_AT_FIRST: Duration = Duration::from_millis(250);
+/// A follower that takes nothing for so long while bytes wait for it has failed.
+pub const STALL: Duration = Duration::from_secs(5);
+/// A follower that was sent everything answers within this, or has failed.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// When a majority has the blob, the others are waited for as long again as that took, within these bounds.
+pub const GRACE_MIN: Duration = Duration::from_millis(50);
+/// See [`GRACE_MIN`].
+pub const GRACE_MAX: Duration = Duration::from_secs(1);
+
+/// A follower's part of an upload.
+#[derive(Clone, Debug)]
+pub(super) struct Follower {
+    standing: Standing,
+    /// Bytes that wait for it.
+    behind: usize,
+    /// When it last took bytes, or had none to take.
+    moved: Instant,
+    /// Whether it took any.
+    begun: bool,
+    /// How long the upload waited for it.
+    held_up: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Standing {
+    Going,
+    Holds,
+    Out(CallError),
+}
+
+/// The state of an upload.
+#[derive(Clone, Debug)]
+pub(super) struct Course {
+    /// Copies wanted, this node's included.
+    majority: usize,
+    followers: Vec<Follower>,
+    /// When the last byte came in.
+    ended: Option<Instant>,
+    /// This node's copy is on disk.
+    own: bool,
+    /// When a majority had it.
+    enough: Option<Instant>,
+    /// Since when the upload waits for followers.
+    holding: Option<Instant>,
+}
+
+/// What to do now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Take the client's next bytes, if there are more; look again at the given time or when something happens.
+    Take(Option<Instant>),
+    /// Take nothing; look again at the given time or when something happens.
+    Hold(Instant),
+    /// Leave this follower out, and look again.
+    Drop(usize),
+    /// The blob is where it should be; the followers that have it.
+    Done(Vec<usize>),
+    /// A majority is out of reach.
+    Fail(CallError),
+}
+
+impl Course {
+    pub fn new(majority: usize, followers: usize, now: Instant) -> Self {
+        let follower =
+            Follower { standing: Standing::Going, behind: 0, moved: now, begun: false, held_up: Duration::ZERO };
+        Self { majority, followers: vec![follower; followers], ended: None, own: false, enough: None, holding: None }
+    }
+
+    /// `behind` bytes wait for a follower, which last took some at `taken`.
+    pub fn saw(&mut self, index: usize, behind: usize, taken: Option<Instant>, now: Instant) {
+        self.charge(now);
+        let follower = &mut self.followers[index];
+        if follower.behind == 0 {
+            follower.moved = now;
+        }
+        if let Some(taken) = taken {
+            follower.moved = follower.moved.max(taken);
+            follower.begun = true;
+        }
+        follower.behind = behind;
+    }
+
+    /// A follower answered, or its request failed.
+    pub fn answered(&mut self, index: usize, answer: Result<(), CallError>) {
+        let standing = &mut self.followers[index].standing;
+        if *standing == Standing::Going {
+            *standing = match answer {
+                Ok(()) => Standing::Holds,
+                Err(error) => Standing::Out(error),
+            };
+        }
+    }
+
+    /// The client's last byte came in.
+    pub fn ended(&mut self, now: Instant) {
+        self.ended = Some(now);
+        self.holding = None;
+    }
+
+    /// Whether the client's last byte came in: only then can anybody have kept it.
+    pub fn is_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// This node's copy is on disk.
+    pub fn own_done(&mut self) {
+        self.own = true;
+    }
+
+    /// Leaves a follower out.
+    fn leave_out(&mut self, index: usize, error: CallError) -> Step {
+        self.followers[index].standing = Standing::Out(error);
+        Step::Drop(index)
+    }
+
+    /// What to do at `now`.
+    pub fn next(&mut self, now: Instant) -> Step {
+        self.charge(now);
+        if 1 + self.count(|f| !matches!(f.standing, Standing::Out(_))) < self.majority {
+            return Step::Fail(self.why());
+        }
+        match self.ended {
+            None => self.next_while_open(now),
+            Some(ended) => self.next_after(ended, now),
+        }
+    }
+
+    fn next_while_open(&mut self, now: Instant) -> Step {
+        if let Some(late) = self.find(|f| f.going() && f.behind > 0 && now >= f.moved + STALL) {
+            return self.leave_out(late, CallError::Unavailable { reason: format!("took nothing for {STALL:?}") });
+        }
+        if self.find(Follower::lags).is_none() {
+            self.holding = None;
+            return Step::Take(self.stall_at());
+        }
+        let can_do_without =
+            1 + self.count(|f| f.standing == Standing::Holds || f.going() && !f.lags()) >= self.majority;
+        if can_do_without {
+            if let Some(late) = self.find(|f| f.lags() && f.held_up >= f.patience()) {
+                return self.leave_out(late, CallError::Unavailable { reason: "fell behind".to_owned() });
+            }
+        }
+        self.holding.get_or_insert(now);
+        let lagging = self.followers.iter().filter(|f| f.lags());
+        let patience = lagging.map(|f| now + f.patience().saturating_sub(f.held_up)).min();
+        let look = self.stall_at().into_iter().chain(patience.filter(|_| can_do_without)).min();
+        Step::Hold(look.unwrap_or(now + STALL))
+    }
+
+    fn next_after(&mut self, ended: Instant, now: Instant) -> Step {
+        let late = |f: &Follower| {
+            f.going() && now >= if f.behind > 0 { f.moved + STALL } else { f.moved.max(ended) + ANSWER_WITHIN }
+        };
+        if let Some(late) = self.find(late) {
+            return self.leave_out(late, CallError::Unavailable { reason: "did not answer in time".to_owned() });
+        }
+        let holders = self.followers.iter().enumerate().filter(|(_, f)| f.standing == Standing::Holds);
+        let holders: Vec<usize> = holders.map(|(index, _)| index).collect();
+        let going = self.find(Follower::going).is_some();
+        let deadline = now + STALL;
+        if !self.own || holders.len() + 1 < self.majority {
+            return Step::Hold(self.answer_at(ended).unwrap_or(deadline).min(deadline));
+        }
+        let enough = *self.enough.get_or_insert(now);
+        let grace = enough + enough.saturating_duration_since(ended).clamp(GRACE_MIN, GRACE_MAX);
+        if going && now < grace { Step::Hold(grace) } else { Step::Done(holders) }
+    }
+
+    /// Followers that lagged until `now` pay for the time that the upload waited.
+    fn charge(&mut self, now: Instant) {
+        if let Some(since) = self.holding.replace(now).filter(|_| self.ended.is_none()) {
+            let waited = now.saturating_duration_since(since);
+            self.followers.iter_mut().filter(|f| f.lags()).for_each(|f| f.held_up += waited);
+        } else {
+            self.holding = None;
+        }
+    }
+
+    fn stall_at(&self) -> Option<Instant> {
+        self.followers.iter().filter(|f| f.going() && f.behind > 0).map(|f| f.moved + STALL).min()
+    }
+
+    fn answer_at(&self, ended: Instant) -> Option<Instant> {
+        let at = |f: &Follower| if f.behind > 0 { f.moved + STALL } else { f.moved.max(ended) + ANSWER_WITHIN };
+        self.followers.iter().filter(|f| f.going()).map(at).min()
+    }
+
+    fn count(&self, which: impl Fn(&Follower) -> bool) -> usize {
+        self.followers.iter().filter(|f| which(f)).count()
+    }
+
+    fn find(&self, which: impl Fn(&Follower) -> bool) -> Option<usize> {
+        self.followers.iter().position(which)
+    }
+
+    /// Why a majority is out of reach: a full disk is what the client should hear of.
+    fn why(&self) -> CallError {
+        let errors = self.followers.iter().filter_map(|f| match &f.standing {
+            Standing::Out(error) => Some(error),
+            _ => None,
+        });
+        let errors: Vec<&CallError> = errors.collect();
+        if errors.contains(&&CallError::NoSpace) {
+            return CallError::NoSpace;
+        }
+        let reasons: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        CallError::Unavailable { reason: format!("too few replicas take the blob: {}", reasons.join("; ")) }
+    }
+}
+
+impl Follower {
+    fn going(&self) -> bool {
+        self.standing == Standing::Going
+    }
+
+    fn lags(&self) -> bool {
+        self.going() && self.behind > WINDOW
+    }
+
+    fn patience(&self) -> Duration {
+        if self.begun { PATIENCE } else { PATIENCE_AT_FIRST }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(count: u64) -> Duration {
+        Duration::from_millis(count)
+    }
+
+    /// Three voters, both followers on pace.
+    fn three() -> (Course, Instant) {
+        let now = Instant::now();
+        (Course::new(2, 2, now), now)
+    }
+
+    #[test]
+    fn a_follower_behind_is_dropped_after_patience_when_the_rest_is_a_majority() {
+        let (mut course, t) = three();
+        course.saw(0, 100, Some(t), t);
+        course.saw(1, WINDOW + 1, Some(t), t);
+        assert_eq!(course.next(t), Step::Hold(t + PATIENCE));
+        assert_eq!(course.next(t + ms(100)), Step::Hold(t + PATIENCE), "time adds up, it does not begin again");
+        assert_eq!(course.next(t + PATIENCE), Step::Drop(1));
+        assert!(matches!(course.next(t + PATIENCE), Step::Take(_)));
+    }
+
+    #[test]
+    fn one_that_never_began_is_given_less() {
+        let (mut course, t) = three();
+        course.saw(0, WINDOW + 1, None, t);
+        assert_eq!(course.next(t), Step::Hold(t + PATIENCE_AT_FIRST));
+        assert_eq!(course.next(t + PATIENCE_AT_FIRST), Step::Drop(0));
+    }
+
+    #[test]
+    fn time_on_pace_is_not_held_against_anybody() {
+        let (mut course, t) = three();
+        course.saw(1, WINDOW + 1, Some(t), t);
+        course.next(t);
+        course.saw(1, 0, Some(t + ms(100)), t + ms(100));
+        assert!(matches!(course.next(t + ms(100)), Step::Take(_)));
+        course.saw(1, WINDOW + 1, Some(t + ms(900)), t + ms(900));
+        assert_eq!(course.next(t + ms(900)), Step::Hold(t + ms(900) + PATIENCE - ms(100)));
+    }
+
+    #[test]
+    fn the_client_waits_for_a_follower_without_whom_there_is_no_majority() {
+        let (mut course, t) = three();
+        course.answered(0, Err(CallError::Overloaded));
+        course.saw(1, WINDOW + 1, Some(t), t);
+        assert_eq!(course.next(t), Step::Hold(t + STALL));
+        assert_eq!(course.next(t + PATIENCE * 3), Step::Hold(t + STALL));
+        assert_eq!(course.next(t + STALL), Step::Drop(1));
+        assert!(matches!(course.next(t + STALL), Step::Fail(CallError::Unavailable { .. })));
+    }
+
+    #[test]
+    fn both_behind_together_are_waited_for() {
+        let (mut course, t) = three();
+        course.saw(0, WINDOW + 1, Some(t), t);
+        course.saw(1, WINDOW + 1, Some(t), t);
+        assert_eq!(course.next(t), Step::Hold(t + STALL));
+        assert_eq!(course.next(t + ms(2000)), Step::Hold(t + STALL));
+        course.saw(0, 0, Some(t + ms(2000)), t + ms(2000));
+        assert_eq!(course.next(t + ms(2000)), Step::Drop(1), "now the first suffices");
+    }
+
+    #[test]
+    fn a_full_disk_is_said_so() {
+        let (mut course, t) = three();
+        course.answered(0, Err(CallError::NoSpace));
+        assert!(matches!(course.next(t), Step::Take(_)));
+        course.answered(1, Err(CallError::Overloaded));
+        assert_eq!(course.next(t), Step::Fail(CallError::NoSpace));
+    }
+
+    #[test]
+    fn a_majority_needs_this_nodes_copy_and_all_are_waited_for_a_little() {
+        let (mut course, t) = three();
+        course.ended(t);
+        course.answered(0, Ok(()));
+        assert!(matches!(course.next(t + ms(80)), Step::Hold(_)), "a follower and no own copy");
+        course.own_done();
+        assert_eq!(course.next(t + ms(100)), Step::Hold(t + ms(200)), "as long again");
+        assert_eq!(course.next(t + ms(200)), Step::Done(vec![0]));
+        course.answered(1, Ok(()));
+        assert_eq!(course.next(t + ms(101)), Step::Done(vec![0, 1]));
+    }
+
+    #[test]
+    fn without_followers_the_own_copy_is_the_majority() {
+        let t = Instant::now();
+        let mut course = Course::new(1, 0, t);
+        assert_eq!(course.next(t), Step::Take(None));
+        course.ended(t);
+        course.own_done();
+        assert_eq!(course.next(t), Step::Done(vec![]));
+    }
+
+    #[test]
+    fn a_follower_that_does_not_answer_fails_the_upload_that_needs_it() {
+        let (mut course, t) = three();
+        course.answered(0, Err(CallError::Overloaded));
+        course.ended(t);
+        course.own_done();
+        assert!(matches!(course.next(t), Step::Hold(_)));
+        assert_eq!(course.next(t + ANSWER_WITHIN), Step::Drop(1));
+        assert!(matches!(course.next(t + ANSWER_WITHIN), Step::Fail(_)));
+    }
+}
