@@ -152,10 +152,9 @@ impl Course {
         }
         let can_do_without =
             1 + self.count(|f| f.standing == Standing::Holds || f.going() && !f.lags()) >= self.majority;
-        if can_do_without {
-            if let Some(late) = self.find(|f| f.lags() && f.held_up >= f.patience()) {
-                return self.leave_out(late, CallError::Unavailable { reason: "fell behind".to_owned() });
-            }
+        let too_late = self.find(|f| f.lags() && f.held_up >= f.patience());
+        if let Some(late) = too_late.filter(|_| can_do_without) {
+            return self.leave_out(late, CallError::Unavailable { reason: "fell behind".to_owned() });
         }
         self.holding.get_or_insert(now);
         let lagging = self.followers.iter().filter(|f| f.lags());

@@ -44,7 +44,7 @@ type Answer = (usize, Result<u64, CallError>);
 
 /// Where this node's copy stands.
 enum Own {
-    Receiving(BlobWriter),
+    Receiving(Box<BlobWriter>),
     Finishing(BoxFuture<'static, Result<u64, BlobError>>),
     Kept,
     Failed,
@@ -103,8 +103,16 @@ pub async fn receive(
         );
     }
     let course = Course::new(majority, followers.len(), Instant::now());
-    let mut upload =
-        Upload { body, own: Own::Receiving(writer), feeds, answers, course, moved, len: 0, heard: Instant::now() };
+    let mut upload = Upload {
+        body,
+        own: Own::Receiving(Box::new(writer)),
+        feeds,
+        answers,
+        course,
+        moved,
+        len: 0,
+        heard: Instant::now(),
+    };
     match upload.run().await {
         Ok(holders) => {
             let dropped = followers.len() - holders.len();
@@ -247,10 +255,9 @@ impl Upload {
             Own::Finishing(finishing) => finishing.await.is_ok(),
             Own::Kept => true,
         };
-        if complete {
-            if let Err(error) = store.remove(group, id).await {
-                tracing::warn!(%error, %group, blob = %id, "a blob whose upload failed could not be removed");
-            }
+        let removed = if complete { store.remove(group, id).await } else { Ok(()) };
+        if let Err(error) = removed {
+            tracing::warn!(%error, %group, blob = %id, "a blob whose upload failed could not be removed");
         }
         if self.course.is_ended() {
             let head = encode(&DropHead { group, id });
