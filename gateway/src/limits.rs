@@ -21,6 +21,8 @@ pub struct Limits {
     pub max_header_bytes: usize,
     /// Path and query of a request, in bytes.
     pub max_uri_bytes: usize,
+    /// A request's document (XML), in bytes.
+    pub max_document_bytes: u64,
     /// How long a request's head may take once its first byte has come.
     pub header_timeout: Duration,
     /// How long a connection may stay without a request.
@@ -42,6 +44,7 @@ impl Default for Limits {
             body_window: 1 << 20,
             max_header_bytes: 16 << 10,
             max_uri_bytes: 16 << 10,
+            max_document_bytes: 2 << 20,
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             body_timeout: Duration::from_secs(15),

@@ -20,6 +20,11 @@ impl Signed {
         Self { method: parts.method.clone(), uri: parts.uri.clone(), headers: parts.headers.clone() }
     }
 
+    /// What the request declared as the hash of its body.
+    pub fn payload_hash(&self) -> Option<&str> {
+        self.header("x-amz-content-sha256")
+    }
+
     /// Elements for the error document; none if the request is not signed in a way that can be explained.
     pub fn explain(&self) -> Vec<(&'static str, String)> {
         self.explain_header().or_else(|| self.explain_query()).unwrap_or_default()

@@ -101,15 +101,32 @@ pub fn is_form(headers: &HeaderMap) -> bool {
     kind.and_then(|kind| kind.get(..FORM.len())).is_some_and(|start| start.eq_ignore_ascii_case(FORM))
 }
 
-/// Checks that the body's length is told where it must be. A form upload without one would be gathered in memory
+/// The body's length; `None`: only its end will tell.
+pub fn length(headers: &HeaderMap) -> Option<u64> {
+    match headers.get(header::CONTENT_LENGTH) {
+        Some(length) => length.to_str().ok()?.parse().ok(),
+        None if headers.contains_key(header::TRANSFER_ENCODING) => None,
+        None => Some(0),
+    }
+}
+
+/// 400 `MaxMessageLengthExceeded`: a document that is longer than any that S3 knows.
+pub fn document_too_large() -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "MaxMessageLengthExceeded", "Your request was too big.", Cause::Head)
+}
+
+/// Checks that a document is small, and that an upload's length is told where it must be. A form upload without one would be gathered in memory
 /// before anybody asked who sent it.
-pub fn check_body(parts: &Parts, operation: Operation) -> Result<(), Refusal> {
+pub fn check_body(parts: &Parts, operation: Operation, limits: &Limits) -> Result<(), Refusal> {
+    if !operation.streams() && length(&parts.headers).is_some_and(|length| length > limits.max_document_bytes) {
+        return Err(document_too_large());
+    }
     let has = |name: HeaderName| parts.headers.contains_key(name);
     let framed = match operation {
         Operation::PostObject => has(header::CONTENT_LENGTH),
         _ => parts.version >= Version::HTTP_2 || has(header::CONTENT_LENGTH) || has(header::TRANSFER_ENCODING),
     };
-    if operation.needs_length() && !framed {
+    if operation.streams() && !framed {
         let message = "You must provide the Content-Length HTTP header.";
         return Err(Refusal::new(StatusCode::LENGTH_REQUIRED, "MissingContentLength", message, Cause::Head));
     }

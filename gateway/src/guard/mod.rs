@@ -47,7 +47,7 @@ pub fn inspect(parts: &Parts, domains: &Domains, limits: &Limits) -> Result<Insp
     }
     let query = parts.uri.query().unwrap_or_default();
     let operation = table::operation(&parts.method, kind, query, &parts.headers)?;
-    head::check_body(parts, operation)?;
+    head::check_body(parts, operation, limits)?;
     credentials::check(parts, query)?;
     Ok(Inspected { operation, kind })
 }

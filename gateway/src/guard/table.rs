@@ -43,8 +43,8 @@ operations! {
 }
 
 impl Operation {
-    /// Whether the request must carry a body of known length.
-    pub fn needs_length(self) -> bool {
+    /// Whether the body is an object's content, streamed; every other body is a small document.
+    pub fn streams(self) -> bool {
         matches!(self, Self::PutObject | Self::UploadPart | Self::PostObject)
     }
 }

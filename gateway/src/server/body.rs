@@ -9,6 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::exchange::Completion;
@@ -21,6 +23,9 @@ pub enum BodyError {
     /// The client sent too slowly.
     #[error("the request's body came too slowly")]
     TooSlow,
+    /// A document is longer than any that S3 knows.
+    #[error("the request's document is too large")]
+    TooLarge,
     /// The connection broke off, or the framing was wrong.
     #[error("the request's body broke off: {0}")]
     Broken(#[from] hyper::Error),
@@ -37,25 +42,49 @@ pub enum Progress {
     TooSlow,
     /// Not to its end, and there is no more.
     Broken,
+    /// Further than a document may go.
+    TooLarge,
 }
 
 /// Where a request's body tells how far it came.
 #[derive(Clone, Debug)]
-pub struct Report(Arc<AtomicU8>);
+pub struct Report(Arc<Told>);
+
+#[derive(Debug)]
+struct Told {
+    progress: AtomicU8,
+    /// What came, of documents only; s3s holds the same bytes.
+    kept: Option<Mutex<Vec<Bytes>>>,
+}
 
 impl Report {
-    fn new() -> Self {
-        Self(Arc::new(AtomicU8::new(Progress::Unread as u8)))
+    fn new(keep: bool) -> Self {
+        let kept = keep.then(Mutex::default);
+        Self(Arc::new(Told { progress: AtomicU8::new(Progress::Unread as u8), kept }))
     }
 
     fn set(&self, progress: Progress) {
-        self.0.store(progress as u8, Ordering::Relaxed);
+        self.0.progress.store(progress as u8, Ordering::Relaxed);
+    }
+
+    fn keep(&self, bytes: Option<&Bytes>) {
+        if let (Some(kept), Some(bytes)) = (&self.0.kept, bytes) {
+            kept.lock().push(bytes.clone());
+        }
     }
 
     /// How far it came.
     pub fn progress(&self) -> Progress {
-        const ALL: [Progress; 4] = [Progress::Unread, Progress::Ended, Progress::TooSlow, Progress::Broken];
-        ALL[usize::from(self.0.load(Ordering::Relaxed))]
+        const ALL: [Progress; 5] =
+            [Progress::Unread, Progress::Ended, Progress::TooSlow, Progress::Broken, Progress::TooLarge];
+        ALL[usize::from(self.0.progress.load(Ordering::Relaxed))]
+    }
+
+    /// The SHA-256 of a document that came to its end, in hexadecimal digits.
+    pub fn document_hash(&self) -> Option<String> {
+        let kept = self.0.kept.as_ref().filter(|_| self.progress() == Progress::Ended)?;
+        let hash = kept.lock().iter().fold(Sha256::new(), |hash, bytes| hash.chain_update(bytes));
+        Some(hex::encode(hash.finalize()))
     }
 }
 
@@ -63,16 +92,19 @@ impl Report {
 pub struct Upload {
     inner: Incoming,
     pace: Pace,
+    /// How many bytes may still come.
+    room: u64,
     metrics: Arc<GatewayMetrics>,
     report: Report,
 }
 
 impl Upload {
-    /// Watches `inner`.
-    pub fn new(inner: Incoming, limits: &Limits, metrics: Arc<GatewayMetrics>) -> (Self, Report) {
-        let report = Report::new();
+    /// Watches `inner`; a `document` is read whole by s3s.
+    pub fn new(inner: Incoming, document: bool, limits: &Limits, metrics: Arc<GatewayMetrics>) -> (Self, Report) {
+        let report = Report::new(document);
         let pace = Pace::new(limits.body_timeout, limits.min_body_rate);
-        (Self { inner, pace, metrics, report: report.clone() }, report)
+        let room = if document { limits.max_document_bytes } else { u64::MAX };
+        (Self { inner, pace, room, metrics, report: report.clone() }, report)
     }
 }
 
@@ -92,6 +124,12 @@ impl Body for Upload {
                 let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
                 this.pace.moved(bytes);
                 this.metrics.received(bytes);
+                let Some(room) = this.room.checked_sub(bytes) else {
+                    this.report.set(Progress::TooLarge);
+                    return Poll::Ready(Some(Err(BodyError::TooLarge)));
+                };
+                this.room = room;
+                this.report.keep(frame.data_ref());
                 if this.inner.is_end_stream() {
                     this.report.set(Progress::Ended);
                 }

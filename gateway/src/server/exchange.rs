@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ use crate::auth::explain::Signed;
 use crate::guard::refusal::{Cause, Refusal};
 use crate::guard::request_id::RequestId;
 use crate::guard::table::Operation;
-use crate::guard::{self, error_xml};
+use crate::guard::{self, error_xml, head};
 use crate::limits::Permit;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -124,7 +124,8 @@ pub async fn answer(
                 let body = if empty {
                     s3s::Body::empty()
                 } else {
-                    let (upload, told) = Upload::new(incoming, &shared.limits, shared.metrics.clone());
+                    let (upload, told) =
+                        Upload::new(incoming, !completion.operation.streams(), &shared.limits, shared.metrics.clone());
                     report = Some(told);
                     s3s::Body::http_body(upload)
                 };
@@ -175,17 +176,8 @@ fn ready(shared: &Shared) -> Response<Content> {
 fn admit(shared: &Shared, parts: &Parts, completion: &mut Completion) -> Result<(), Refusal> {
     let inspected = guard::inspect(parts, &shared.domains, &shared.limits)?;
     completion.operation = inspected.operation;
-    completion._permit = Some(shared.gate.admit(length(&parts.headers))?);
+    completion._permit = Some(shared.gate.admit(head::length(&parts.headers))?);
     Ok(())
-}
-
-/// The body's length; `None`: only its end will tell.
-fn length(headers: &HeaderMap) -> Option<u64> {
-    match headers.get(header::CONTENT_LENGTH) {
-        Some(length) => length.to_str().ok()?.parse().ok(),
-        None if headers.contains_key(header::TRANSFER_ENCODING) => None,
-        None => Some(0),
-    }
 }
 
 async fn dispatch(
@@ -215,7 +207,7 @@ async fn dispatch(
     if !status.is_client_error() && !status.is_server_error() {
         return response.map(Content::Streamed);
     }
-    if let Some(refusal) = blame(status, report.map(Report::progress)) {
+    if let Some(refusal) = report.and_then(|report| blame(status, report, &signed)) {
         shared.metrics.refused(refusal.cause);
         return refuse(&refusal, completion);
     }
@@ -223,12 +215,21 @@ async fn dispatch(
 }
 
 /// What the client did to its body explains an error better than what the handler made of it.
-fn blame(status: StatusCode, progress: Option<Progress>) -> Option<Refusal> {
-    match progress? {
+fn blame(status: StatusCode, report: &Report, signed: &Signed) -> Option<Refusal> {
+    let bad = |code, message| Some(Refusal::new(StatusCode::BAD_REQUEST, code, message, Cause::BrokenBody));
+    match report.progress() {
         Progress::TooSlow => Some(Refusal::request_timeout(Cause::SlowBody)),
-        Progress::Broken if status.is_server_error() => {
-            let message = "You did not provide the number of bytes specified by the Content-Length HTTP header.";
-            Some(Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", message, Cause::BrokenBody))
+        Progress::TooLarge => Some(head::document_too_large()),
+        Progress::Broken if status.is_server_error() => bad(
+            "IncompleteBody",
+            "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+        ),
+        // s3s reads documents itself and calls a wrong hash an internal error.
+        Progress::Ended if status == StatusCode::INTERNAL_SERVER_ERROR => {
+            let declared = signed.payload_hash().filter(|hash| hash.len() == 64)?;
+            let differs = report.document_hash().is_some_and(|hash| hash != declared);
+            let message = "The provided 'x-amz-content-sha256' header does not match what was computed.";
+            if differs { bad("XAmzContentSHA256Mismatch", message) } else { None }
         }
         Progress::Broken | Progress::Unread | Progress::Ended => None,
     }

@@ -32,14 +32,10 @@ use crate::guard::request_id::RequestIds;
 use crate::limits::{Gate, Limits};
 use crate::metrics::GatewayMetrics;
 
-/// Log directives that the process's filter must contain: s3s logs request bodies and every client's mistake as an error.
-pub const LOG_DIRECTIVES: &str = "s3s=off";
-
 /// The path on the S3 port that says whether this gateway can serve.
 pub const READY_PATH: &str = "/_health/ready";
 
 const MAX_PUT: u64 = 5 << 30;
-const MAX_XML: usize = 2 << 20;
 /// A signed chunk is held whole until its signature is checked; SDKs send at most a few hundred KiB.
 const MAX_SIGNED_CHUNK: usize = 16 << 20;
 const MAX_FORM: usize = 256 << 10;
@@ -204,7 +200,7 @@ fn protocol(
     rules.enable_sig_v2 = false;
     rules.put_object_max_size = Some(MAX_PUT);
     rules.post_object_max_file_size = MAX_PUT;
-    rules.xml_max_body_size = MAX_XML;
+    rules.xml_max_body_size = usize::try_from(config.limits.max_document_bytes).unwrap_or(usize::MAX);
     rules.aws_chunked_stream_max_chunk_size = MAX_SIGNED_CHUNK;
     rules.form_max_fields_size = MAX_FORM;
     rules.form_max_field_size = MAX_FORM_FIELD;

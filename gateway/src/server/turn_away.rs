@@ -27,12 +27,14 @@ pub async fn turn_away(shared: Arc<Shared>, mut stream: Box<dyn Connection>, _pl
     );
     let answer = async {
         let mut scratch = [0; 4096];
-        stream.read(&mut scratch).await?;
+        if stream.read(&mut scratch).await? == 0 {
+            return std::io::Result::Ok(());
+        }
         stream.write_all(head.as_bytes()).await?;
         stream.write_all(&body).await?;
         stream.shutdown().await?;
         while stream.read(&mut scratch).await? > 0 {}
-        std::io::Result::Ok(())
+        Ok(())
     };
     tokio::select! {
         biased;

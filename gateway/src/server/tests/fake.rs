@@ -1,0 +1,143 @@
+//! A small S3 in memory that counts what reaches it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use parking_lot::Mutex;
+use s3s::dto::*;
+use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
+use tokio::sync::Semaphore;
+
+use crate::auth::Buckets;
+use crate::guard::request_id::RequestId;
+
+#[derive(Clone, Default)]
+pub struct Fake(Arc<Inner>);
+
+struct Inner {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+    calls: AtomicUsize,
+    ids: Mutex<Vec<String>>,
+    /// `GET /bucket/held` waits for a permit.
+    hold: Semaphore,
+    held: AtomicUsize,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            objects: Mutex::default(),
+            calls: AtomicUsize::new(0),
+            ids: Mutex::default(),
+            hold: Semaphore::new(0),
+            held: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Fake {
+    pub fn calls(&self) -> usize {
+        self.0.calls.load(Ordering::SeqCst)
+    }
+
+    pub fn held(&self) -> usize {
+        self.0.held.load(Ordering::SeqCst)
+    }
+
+    pub fn release(&self) {
+        self.0.hold.add_permits(1);
+    }
+
+    pub fn ids(&self) -> Vec<String> {
+        self.0.ids.lock().clone()
+    }
+
+    pub fn put(&self, key: &str, value: impl Into<Bytes>) {
+        self.0.objects.lock().insert(key.to_owned(), value.into());
+    }
+
+    pub fn object(&self, key: &str) -> Option<Bytes> {
+        self.0.objects.lock().get(key).cloned()
+    }
+
+    fn called<T>(&self, request: &S3Request<T>) {
+        self.0.calls.fetch_add(1, Ordering::SeqCst);
+        let id = request.extensions.get::<RequestId>().expect("the request's id is in its extensions");
+        self.0.ids.lock().push(id.to_string());
+    }
+}
+
+#[async_trait::async_trait]
+impl Buckets for Fake {
+    async fn exists(&self, name: &str) -> Option<bool> {
+        match name {
+            "unknown" => None,
+            name => Some(name == "bucket"),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl S3 for Fake {
+    async fn list_buckets(&self, request: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
+        self.called(&request);
+        Ok(S3Response::new(ListBucketsOutput::default()))
+    }
+
+    async fn delete_bucket(&self, request: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
+        self.called(&request);
+        Ok(S3Response::new(DeleteBucketOutput::default()))
+    }
+
+    async fn delete_object(&self, request: S3Request<DeleteObjectInput>) -> S3Result<S3Response<DeleteObjectOutput>> {
+        self.called(&request);
+        Ok(S3Response::new(DeleteObjectOutput::default()))
+    }
+
+    async fn delete_objects(
+        &self,
+        request: S3Request<DeleteObjectsInput>,
+    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+        self.called(&request);
+        Ok(S3Response::new(DeleteObjectsOutput::default()))
+    }
+
+    async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+        self.called(&request);
+        let object = self.object(&request.input.key).ok_or_else(|| s3_error!(NoSuchKey))?;
+        let output = HeadObjectOutput { content_length: Some(object.len() as i64), ..Default::default() };
+        Ok(S3Response::new(output))
+    }
+
+    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        self.called(&request);
+        if request.input.key == "held" {
+            self.0.held.fetch_add(1, Ordering::SeqCst);
+            self.0.hold.acquire().await.expect("the semaphore is never closed").forget();
+        }
+        if request.input.key == "busy" {
+            return Err(s3_error!(SlowDown));
+        }
+        let object = self.object(&request.input.key).ok_or_else(|| s3_error!(NoSuchKey))?;
+        let output = GetObjectOutput {
+            content_length: Some(object.len() as i64),
+            body: Some(StreamingBlob::from(s3s::Body::from(object))),
+            ..Default::default()
+        };
+        Ok(S3Response::new(output))
+    }
+
+    async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        self.called(&request);
+        let mut bytes = BytesMut::new();
+        let mut body = request.input.body.expect("a PUT has a body");
+        while let Some(chunk) = body.next().await {
+            bytes.extend_from_slice(&chunk.map_err(|error| s3_error!(IncompleteBody, "{error}"))?);
+        }
+        self.put(&request.input.key, bytes.freeze());
+        Ok(S3Response::new(PutObjectOutput::default()))
+    }
+}
