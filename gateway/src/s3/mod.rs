@@ -17,6 +17,8 @@ mod multipart;
 mod put;
 mod request;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod unconfigured;
 mod uploads;
 mod versions;

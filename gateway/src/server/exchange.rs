@@ -20,6 +20,7 @@ use crate::guard::request_id::RequestId;
 use crate::guard::table::Operation;
 use crate::guard::{self, error_xml, head};
 use crate::limits::Permit;
+use crate::s3::ResponseStatus;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -205,7 +206,12 @@ async fn dispatch(
     };
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
-        return response.map(Content::Streamed);
+        let chosen = response.extensions().get::<ResponseStatus>().copied();
+        let mut response = response.map(Content::Streamed);
+        if let Some(ResponseStatus(status)) = chosen {
+            *response.status_mut() = status;
+        }
+        return response;
     }
     if let Some(refusal) = report.and_then(|report| blame(status, report, &signed)) {
         shared.metrics.refused(refusal.cause);
