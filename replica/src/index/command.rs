@@ -43,6 +43,14 @@ impl Envelope {
         postcard::to_extend(self, bytes).expect("an envelope is always encodable").into()
     }
 
+    /// The request id in `bytes`, without decoding the rest; `None` if there is none, or no envelope.
+    pub fn peek_request(bytes: &[u8]) -> Option<RequestId> {
+        match bytes.split_first() {
+            Some((&VERSION, rest)) => postcard::take_from_bytes::<Option<RequestId>>(rest).ok()?.0,
+            _ => None,
+        }
+    }
+
     /// The envelope behind `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Self, NotAnEnvelope> {
         match bytes.split_first() {

@@ -1,0 +1,456 @@
+//! One Raft group as a member of this process: propose, read, transfer, status.
+
+mod config;
+mod read_index;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_wire::bucket::{AckMode, BucketState};
+use holdfast_wire::error::CallError;
+use holdfast_wire::heartbeat::{GroupStatus, Role};
+use holdfast_wire::id::{BucketId, GroupId, NodeId, RequestId, Seq};
+use holdfast_wire::request::{Write, WriteOutcome};
+use holdfast_wire::seam::Clock;
+use holdfast_wire::transport::Client;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
+use openraft::impls::ProgressResponder;
+use openraft::{ChangeMembers, ServerState};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use crate::file::Lane;
+use crate::index::command::{Command, Envelope, Outcome};
+use crate::index::{Index, IndexError};
+use crate::log::{GroupLog, Log};
+use crate::peers::Peers;
+use crate::raft::early::Early;
+use crate::raft::log::LogStore;
+use crate::raft::machine::{Machine, OnEffects};
+use crate::raft::network::Network;
+use crate::raft::types::{Proposal, Raft, Types};
+
+pub use config::{Guards, Timings, raft_config};
+use read_index::ReadIndex;
+
+/// Entries that `ack=leader` may run ahead of the commit; beyond, it waits like `majority`.
+const LEAD_MAX: u64 = 10_000;
+
+/// A snapshot is a sync of the index.
+const SNAPSHOT_WITHIN: Duration = Duration::from_secs(60);
+
+/// A member of one group. Shared; stopped by [`stop`](Group::stop).
+pub struct Group {
+    id: GroupId,
+    own: NodeId,
+    raft: Raft,
+    index: Index,
+    log: GroupLog,
+    applied: watch::Receiver<u64>,
+    early: Early,
+    read_index: ReadIndex,
+    clock: Arc<dyn Clock>,
+}
+
+/// A proposal that went through.
+#[derive(Debug)]
+pub struct Proposed {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Its log index.
+    pub index: u64,
+    /// The mode that answered.
+    pub ack: AckMode,
+}
+
+/// What a leader knows of its group's members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberFacts {
+    /// Voters.
+    pub voters: BTreeSet<NodeId>,
+    /// Voters and learners.
+    pub members: BTreeSet<NodeId>,
+    /// The group is moving from one set of voters to the next.
+    pub joint: bool,
+    /// The leader's last log index.
+    pub last: u64,
+    /// Up to where each other member is known to have the log.
+    pub matched: BTreeMap<NodeId, u64>,
+}
+
+/// Everything that a group is started with.
+pub struct Parts<'a> {
+    /// The group.
+    pub id: GroupId,
+    /// This node.
+    pub own: NodeId,
+    /// The node's log.
+    pub log: &'a Log,
+    /// The group's index.
+    pub index: Index,
+    /// To the other members.
+    pub client: Client,
+    /// Where they are.
+    pub peers: Peers,
+    /// Time stamps.
+    pub clock: Arc<dyn Clock>,
+    /// Raft's timings.
+    pub timings: Timings,
+    /// On, but in the tests that prove them.
+    pub guards: Guards,
+    /// Reads of the log that need a file.
+    pub lane: Lane,
+    /// Told what applied entries change outside the index.
+    pub on_effects: OnEffects,
+}
+
+impl Group {
+    /// Starts the member on what log and index hold.
+    ///
+    /// # Errors
+    /// Whatever openraft finds wrong with the stored state; the node must not go on.
+    pub async fn start(parts: Parts<'_>) -> Result<Arc<Self>, String> {
+        let Parts { id, own, log, index, client, peers, clock, timings, guards, on_effects, lane } = parts;
+        let group_log = log.group(id);
+        let early = Early::default();
+        let listener = early.clone();
+        group_log.set_durable_listener(Arc::new(move |entries| {
+            listener.synced(entries.iter().map(|entry| (entry.position.index, &entry.payload[..])));
+        }));
+        let (applied_sender, applied) = watch::channel(0);
+        let machine = Machine::new(index.clone(), applied_sender, on_effects);
+        let network = Network { group: id, client: client.clone(), peers: peers.clone() };
+        let store = LogStore::new(group_log.clone(), lane);
+        let raft = Raft::new(own.0, raft_config(&timings, &guards), network, store, machine)
+            .await
+            .map_err(|error| format!("group {id} cannot start: {error}"))?;
+        let read_index = ReadIndex::start(id, own, raft.clone(), client, peers, timings);
+        Ok(Arc::new(Self { id, own, raft, index, log: group_log, applied, early, read_index, clock }))
+    }
+
+    /// The group.
+    pub fn id(&self) -> GroupId {
+        self.id
+    }
+
+    /// Its tables.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Its part of the log.
+    pub fn log(&self) -> &GroupLog {
+        &self.log
+    }
+
+    /// openraft's handle, for the peer service and the tasks of this crate.
+    pub(crate) fn raft(&self) -> &Raft {
+        &self.raft
+    }
+
+    /// Starts the group with these voters; does nothing if it has been started before.
+    pub async fn initialize(&self, voters: &[NodeId]) -> Result<(), String> {
+        if self.raft.is_initialized().await.map_err(|error| error.to_string())? {
+            return Ok(());
+        }
+        let voters: BTreeSet<u64> = voters.iter().map(|node| node.0).collect();
+        match self.raft.initialize(voters).await {
+            // It has received a vote or an entry in the meantime: somebody else was quicker.
+            Ok(()) | Err(RaftError::APIError(openraft::errors::InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(format!("group {} cannot be initialized: {error}", self.id)),
+        }
+    }
+
+    /// Whether this member leads, as far as it knows.
+    pub fn leads(&self) -> bool {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.state == ServerState::Leader
+    }
+
+    /// Who leads, as far as this member knows.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.raft.server_metrics().borrow_watched().current_leader.map(NodeId)
+    }
+
+    /// Proposes `command` and waits as `ack` says, at most until `deadline`.
+    ///
+    /// # Errors
+    /// [`CallError::NotLeader`]: not applied. [`CallError::Unknown`]: perhaps applied, now or later.
+    pub async fn propose(
+        &self,
+        request: Option<RequestId>,
+        command: Command,
+        ack: AckMode,
+        deadline: Instant,
+    ) -> Result<Proposed, CallError> {
+        let now_ms = self.clock.unix_millis();
+        let early = match (&command, request, ack) {
+            (Command::Write(write), Some(request), AckMode::Leader) => self.early_outcome(write, now_ms, request),
+            _ => None,
+        };
+        let envelope = Envelope { request, now_ms, command };
+        let (responder, completed) = ProgressResponder::complete_only();
+        let submitted = self.raft.client_write_ff(Proposal(envelope.encode()), Some(responder)).await;
+        submitted.map_err(|_| stopped())?;
+
+        let mut completed = std::pin::pin!(timeout_at(deadline, completed));
+        if let Some((mut waiting, outcome)) = early {
+            tokio::select! {
+                biased;
+                durable = &mut waiting.durable => if let Ok(index) = durable {
+                    return Ok(Proposed { outcome: outcome(Seq { group: self.id, index }), index, ack: AckMode::Leader });
+                },
+                finished = &mut completed => return self.finish(finished, AckMode::Majority),
+            }
+        }
+        let proposed = self.finish(completed.await, AckMode::Majority)?;
+        if ack == AckMode::All {
+            self.wait_for_everybody(proposed.index, deadline).await?;
+            return Ok(Proposed { ack: AckMode::All, ..proposed });
+        }
+        Ok(proposed)
+    }
+
+    fn finish<E>(
+        &self,
+        finished: Result<Result<openraft::raft::ClientWriteResult<Types>, E>, tokio::time::error::Elapsed>,
+        ack: AckMode,
+    ) -> Result<Proposed, CallError> {
+        match finished {
+            Ok(Ok(Ok(response))) => Ok(Proposed { index: response.log_id.index, outcome: response.data, ack }),
+            Ok(Ok(Err(ClientWriteError::ForwardToLeader(forward)))) => Err(self.not_leader(&forward)),
+            Ok(Ok(Err(ClientWriteError::LogEntryDiscarded(_)))) => {
+                tracing::warn!(group = %self.id, "an entry of this node was discarded by a new leader");
+                Err(CallError::Unknown { reason: "the leader changed while the entry was replicated".to_owned() })
+            }
+            Ok(Ok(Err(error))) => Err(CallError::Unavailable { reason: error.to_string() }),
+            Ok(Err(_)) => Err(CallError::Unknown { reason: "the group stopped".to_owned() }),
+            Err(_) => Err(CallError::Unknown { reason: "no majority confirmed the entry in time".to_owned() }),
+        }
+    }
+
+    fn not_leader(&self, forward: &ForwardToLeader<Types>) -> CallError {
+        let leader = forward.leader_id.map(NodeId).filter(|leader| *leader != self.own);
+        CallError::NotLeader { leader }
+    }
+
+    /// What `ack=leader` will answer for `write`, if that mode is possible now: the write asks for nothing of the
+    /// state it meets but a bucket that takes writes, and replication is not far behind.
+    #[expect(clippy::type_complexity, reason = "a waiter and what to say when it fires")]
+    fn early_outcome(
+        &self,
+        write: &Write,
+        now_ms: u64,
+        request: RequestId,
+    ) -> Option<(crate::raft::early::Waiting, Box<dyn Fn(Seq) -> Outcome + Send>)> {
+        if write.is_conditional() || !self.takes_writes(write.bucket()) {
+            return None;
+        }
+        let state = self.log.state();
+        let last = state.last.map_or(0, |position| position.index);
+        if last.saturating_sub(*self.applied.borrow()) > LEAD_MAX {
+            return None;
+        }
+        let outcome: Box<dyn Fn(Seq) -> Outcome + Send> = match write {
+            Write::Put(put) => {
+                let (etag, checksum) = (put.etag.clone(), put.checksum.clone());
+                Box::new(move |seq| {
+                    let (etag, checksum) = (etag.clone(), checksum.clone());
+                    Outcome::Written(WriteOutcome::Stored { seq, etag, modified_ms: now_ms, checksum })
+                })
+            }
+            Write::Delete { keys, .. } => {
+                let count = keys.len();
+                Box::new(move |seq| Outcome::Written(WriteOutcome::Deleted { seq, keys: vec![Ok(()); count] }))
+            }
+            _ => return None,
+        };
+        Some((self.early.wait(request), outcome))
+    }
+
+    fn takes_writes(&self, bucket: BucketId) -> bool {
+        self.index.bucket(bucket).is_some_and(|bucket| bucket.state == BucketState::Active)
+    }
+
+    /// Waits until every voter has the entry at `index`.
+    async fn wait_for_everybody(&self, index: u64, deadline: Instant) -> Result<(), CallError> {
+        let mut metrics = self.raft.metrics();
+        let everybody = metrics.wait_until(|metrics| {
+            let Some(replication) = &metrics.replication else { return false };
+            metrics.membership_config.voter_ids().all(|voter| {
+                voter == self.own.0
+                    || replication.get(&voter).is_some_and(|at| at.as_ref().is_some_and(|id| id.index >= index))
+            })
+        });
+        match timeout_at(deadline, everybody).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(stopped()),
+            Err(_) => Err(CallError::Unknown { reason: "committed, but not every voter has it in time".to_owned() }),
+        }
+    }
+
+    /// A log index such that everything acknowledged before this call is at or below it.
+    pub async fn read_index(&self, deadline: Instant) -> Result<u64, CallError> {
+        self.read_index.ask(deadline).await
+    }
+
+    /// Like [`read_index`](Self::read_index), but only if this member leads: what followers ask.
+    pub async fn leader_read_index(&self) -> Result<u64, CallError> {
+        self.read_index.ask_here().await
+    }
+
+    /// Waits until everything up to `index` is applied here.
+    pub async fn wait_applied(&self, index: u64, deadline: Instant) -> Result<(), CallError> {
+        let mut applied = self.applied.clone();
+        match timeout_at(deadline, applied.wait_for(|applied| *applied >= index)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(stopped()),
+            Err(_) => Err(CallError::NotFresh),
+        }
+    }
+
+    /// The applied log index.
+    pub fn applied(&self) -> u64 {
+        *self.applied.borrow()
+    }
+
+    /// Makes `to` the leader; returns when it is, or with the reason why it is not.
+    pub async fn transfer(&self, to: NodeId, deadline: Instant) -> Result<(), CallError> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        if metrics.current_leader != Some(self.own.0) {
+            return Err(CallError::NotLeader { leader: metrics.current_leader.map(NodeId) });
+        }
+        if to == self.own {
+            return Ok(());
+        }
+        let matched = metrics.replication.as_ref().and_then(|all| all.get(&to.0).cloned().flatten());
+        let behind = metrics.last_log_index.unwrap_or(0).saturating_sub(matched.map_or(0, |id| id.index));
+        if !metrics.membership_config.voter_ids().any(|voter| voter == to.0) {
+            return Err(CallError::Malformed { reason: format!("node {to} is no voter of group {}", self.id) });
+        }
+        if behind > LEAD_MAX {
+            return Err(CallError::Unavailable { reason: format!("node {to} is {behind} entries behind") });
+        }
+        self.raft.trigger().transfer_leader(to.0).await.map_err(|_| stopped())?;
+        let mut metrics = self.raft.server_metrics();
+        let own = self.own.0;
+        let moved = metrics.wait_until(|metrics| metrics.current_leader.is_some_and(|leader| leader != own));
+        match timeout_at(deadline, moved).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(stopped()),
+            Err(_) => Err(CallError::Unknown { reason: format!("node {to} did not take over in time") }),
+        }
+    }
+
+    /// What this member knows of the others, if it leads.
+    pub fn member_facts(&self) -> Option<MemberFacts> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        let replication = metrics.replication?;
+        let membership = &metrics.membership_config;
+        Some(MemberFacts {
+            voters: membership.voter_ids().map(NodeId).collect(),
+            members: membership.nodes().map(|(id, ())| NodeId(*id)).collect(),
+            joint: membership.get_joint_config().len() > 1,
+            last: metrics.last_log_index.unwrap_or(0),
+            matched: replication.into_iter().map(|(id, at)| (NodeId(id), at.map_or(0, |at| at.index))).collect(),
+        })
+    }
+
+    /// Syncs the index and purges the log up to `upto`, which must be applied.
+    pub(crate) async fn snapshot_and_purge(&self, upto: u64) -> Result<(), String> {
+        self.raft.trigger().snapshot().await.map_err(|error| error.to_string())?;
+        let mut metrics = self.raft.metrics();
+        let built = metrics.wait_until(|metrics| metrics.snapshot.as_ref().is_some_and(|id| id.index >= upto));
+        tokio::time::timeout(SNAPSHOT_WITHIN, built)
+            .await
+            .map_err(|_| "no snapshot in time".to_owned())?
+            .map_err(|error| error.to_string())?;
+        self.raft.trigger().purge_log(upto).await.map_err(|error| error.to_string())
+    }
+
+    /// Changes the group's members; leader only.
+    pub(crate) async fn change_members(&self, change: ChangeMembers<u64, ()>, retain: bool) -> Result<(), String> {
+        self.raft.change_membership(change, retain).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// This member's part, places and voters.
+    pub fn status(&self, missing_blobs: u64) -> GroupStatus {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        GroupStatus {
+            group: self.id,
+            role: match metrics.state {
+                ServerState::Leader => Role::Leader,
+                ServerState::Candidate => Role::Candidate,
+                ServerState::Follower => Role::Follower,
+                ServerState::Learner | ServerState::Shutdown => Role::Learner,
+            },
+            leader: metrics.current_leader.map(NodeId),
+            term: metrics.current_term,
+            voters: metrics.committed_membership_config.voter_ids().map(NodeId).collect(),
+            last_log: metrics.last_log_index.unwrap_or(0),
+            committed: metrics.local_committed.map_or(0, |id| id.index),
+            applied: self.applied(),
+            missing_blobs,
+        }
+    }
+
+    /// Whether the committed membership has no place for `node` any more.
+    pub fn is_left_by(&self, node: NodeId) -> bool {
+        let metrics = self.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let members = &metrics.committed_membership_config;
+        members.log_id().is_some() && members.nodes().all(|(id, ())| *id != node.0)
+    }
+
+    /// Calls `tell` at every change of leader or term; ends with the group.
+    pub async fn role_changes(&self, tell: impl Fn()) {
+        let mut metrics = self.raft.server_metrics();
+        let mut seen = None;
+        loop {
+            let now = {
+                let metrics = metrics.borrow_and_update();
+                (metrics.current_leader, metrics.vote, metrics.state)
+            };
+            if seen != Some(now) {
+                seen = Some(now);
+                tell();
+            }
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Resolves with the reason once the group can do nothing any more: the process must end.
+    pub async fn failed(&self) -> String {
+        let mut metrics = self.raft.metrics();
+        match metrics.wait_until(|metrics| metrics.running_state.is_err()).await {
+            Ok(metrics) => match &metrics.running_state {
+                Err(fatal) => format!("group {}: {fatal}", self.id),
+                Ok(()) => unreachable!("waited for an error"),
+            },
+            Err(_) => format!("group {}: its Raft core is gone", self.id),
+        }
+    }
+
+    /// Stops the member; its state stays.
+    pub async fn stop(&self) {
+        if let Err(error) = self.raft.shutdown().await {
+            tracing::warn!(group = %self.id, %error, "a group did not stop cleanly");
+        }
+        if let Err(error) = self.persist() {
+            tracing::warn!(group = %self.id, %error, "the index was not synced at the end; the log will replay it");
+        }
+    }
+
+    fn persist(&self) -> Result<(), IndexError> {
+        self.index.persist()
+    }
+}
+
+fn stopped() -> CallError {
+    CallError::Unavailable { reason: "the group is stopping".to_owned() }
+}

@@ -1,0 +1,493 @@
+//! A node that knows who it is: its groups, what it shares among them, and its tasks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use holdfast_wire::error::CallError;
+use holdfast_wire::heartbeat::{ClusterView, Heartbeat, Layout, NodeInfo, Role};
+use holdfast_wire::id::{GroupId, NodeId};
+use holdfast_wire::seam::Seams;
+use holdfast_wire::transport::Client;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::load::LoadMeter;
+use super::neighbours::{self, Neighbours};
+use super::{Identity, NodeConfig};
+use crate::blob::{BlobStats, BlobStore};
+use crate::file::{Files, Lane};
+use crate::group::{Group, Parts};
+use crate::index::engine::{Engine, EngineStats};
+use crate::index::{Effects, Index};
+use crate::log::{Log, LogStats};
+use crate::peers::Peers;
+use crate::service::Staged;
+use crate::task;
+use crate::task::repair::Repair;
+
+/// Between heartbeats, unless something changes.
+const HEARTBEAT_EVERY: Duration = Duration::from_millis(200);
+/// Changes closer together than this share a heartbeat.
+const HEARTBEAT_GAP: Duration = Duration::from_millis(5);
+
+/// A node with an identity.
+pub struct Host {
+    identity: Identity,
+    config: NodeConfig,
+    seams: Seams,
+    files: Arc<dyn Files>,
+    engine: Arc<dyn Engine>,
+    log: Log,
+    /// Reads of the log for followers far behind.
+    log_reads: Lane,
+    blobs: BlobStore,
+    client: Client,
+    peers: Peers,
+    groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
+    /// Groups that are being started or removed: one change of the set at a time.
+    changing: tokio::sync::Mutex<()>,
+    layout: watch::Sender<Layout>,
+    neighbours: Neighbours,
+    staged: Staged,
+    repair: Repair,
+    load: LoadMeter,
+    /// Something that heartbeats tell has changed.
+    news: watch::Sender<u64>,
+    root_changed: Notify,
+    started: watch::Sender<bool>,
+    failed: watch::Sender<Option<String>>,
+    group_tasks: Mutex<BTreeMap<GroupId, CancellationToken>>,
+}
+
+/// A node's numbers.
+#[derive(Clone, Debug)]
+pub struct NodeMetrics {
+    /// As its heartbeat says.
+    pub heartbeat: Heartbeat,
+    /// The log's.
+    pub log: LogStats,
+    /// The blobs'.
+    pub blobs: BlobStats,
+    /// The engine's.
+    pub engine: EngineStats,
+    /// Blobs that are waited for.
+    pub missing_blobs: u64,
+    /// Blobs fetched from other nodes since the start.
+    pub repaired_blobs: u64,
+}
+
+impl Host {
+    #[expect(clippy::too_many_arguments, reason = "everything that a node has opened")]
+    pub(super) fn new(
+        identity: Identity,
+        config: NodeConfig,
+        seams: Seams,
+        files: Arc<dyn Files>,
+        engine: Arc<dyn Engine>,
+        log: Log,
+        blobs: BlobStore,
+        client: Client,
+        failed: watch::Sender<Option<String>>,
+    ) -> Arc<Self> {
+        let first = identity.founding.as_ref().map(|founding| founding.layout.clone()).unwrap_or_default();
+        let peers = Peers::new(identity.cluster, first.nodes.iter().cloned());
+        peers.configure(&config.peers);
+        let (layout, _) = watch::channel(first);
+        Arc::new(Self {
+            identity,
+            config,
+            seams,
+            log_reads: files.lane("log-read"),
+            files,
+            engine,
+            log,
+            blobs,
+            client,
+            peers,
+            groups: RwLock::default(),
+            changing: tokio::sync::Mutex::default(),
+            layout,
+            neighbours: Neighbours::default(),
+            staged: Staged::default(),
+            repair: Repair::default(),
+            load: LoadMeter::default(),
+            news: watch::channel(0).0,
+            root_changed: Notify::new(),
+            started: watch::channel(false).0,
+            failed,
+            group_tasks: Mutex::default(),
+        })
+    }
+
+    /// This node's id.
+    pub fn id(&self) -> NodeId {
+        self.identity.node
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
+    pub(crate) fn seams(&self) -> &Seams {
+        &self.seams
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    pub(crate) fn blobs(&self) -> &BlobStore {
+        &self.blobs
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    pub(crate) fn neighbours(&self) -> &Neighbours {
+        &self.neighbours
+    }
+
+    pub(crate) fn staged(&self) -> &Staged {
+        &self.staged
+    }
+
+    pub(crate) fn repair(&self) -> &Repair {
+        &self.repair
+    }
+
+    pub(crate) fn load_meter(&self) -> &LoadMeter {
+        &self.load
+    }
+
+    /// Follows the newest layout.
+    pub fn layout(&self) -> watch::Receiver<Layout> {
+        self.layout.subscribe()
+    }
+
+    pub(crate) fn root_changed(&self) -> &Notify {
+        &self.root_changed
+    }
+
+    /// A group of this node.
+    pub fn group(&self, group: GroupId) -> Result<Arc<Group>, CallError> {
+        self.groups.read().get(&group).cloned().ok_or(CallError::NotHosted)
+    }
+
+    /// All groups of this node.
+    pub fn groups(&self) -> Vec<Arc<Group>> {
+        self.groups.read().values().cloned().collect()
+    }
+
+    /// Who leads `group`, asked of the own member first.
+    pub fn leader_of(&self, group: GroupId) -> Option<NodeId> {
+        let own = self.group(group).ok().and_then(|group| group.leader());
+        own.or_else(|| self.neighbours.leader_of(group))
+    }
+
+    /// This node as it presents itself.
+    pub fn info(&self) -> NodeInfo {
+        NodeInfo {
+            id: self.id(),
+            name: self.identity.name.clone(),
+            address: self.config.address.clone(),
+            version: self.config.version.clone(),
+        }
+    }
+
+    /// Ends the process's hope: the reason goes to whoever waits for [`Node::failed`](super::Node::failed).
+    pub(crate) fn fail(&self, reason: String) {
+        tracing::error!(reason, "the node cannot go on");
+        self.failed.send_if_modified(|failed| {
+            let first = failed.is_none();
+            if first {
+                *failed = Some(reason);
+            }
+            first
+        });
+    }
+
+    /// Takes over a layout if it is newer than the one known.
+    pub(crate) fn hear_layout(&self, heard: &Layout) {
+        let newer = self.layout.send_if_modified(|layout| {
+            let newer = heard.version > layout.version;
+            if newer {
+                *layout = heard.clone();
+            }
+            newer
+        });
+        if newer {
+            self.peers.learn(heard);
+            self.tell();
+        }
+    }
+
+    /// Something that heartbeats tell has changed: send them now.
+    pub(crate) fn tell(&self) {
+        self.news.send_modify(|count| *count += 1);
+    }
+
+    /// Starts the groups and all tasks; returns when `stop` is ordered.
+    pub(super) async fn run(self: &Arc<Self>, tasks: TaskTracker, stop: CancellationToken) {
+        // A restarted member may have granted a lease that it has forgotten: it stays silent until that has run out.
+        if !self.log.groups().is_empty() && self.config.guards.silence_after_restart {
+            sleep(self.config.timings.silence()).await;
+        }
+        let spawn = |task: futures::future::BoxFuture<'static, ()>| {
+            let stop = stop.clone();
+            tasks.spawn(async move { stop.run_until_cancelled_owned(task).await });
+        };
+        let log_failed = self.log.failed();
+        let host = self.clone();
+        spawn(Box::pin(async move { host.fail(log_failed.await.to_string()) }));
+        spawn(Box::pin(neighbours::listen(self.clone(), stop.clone())));
+        spawn(Box::pin(neighbours::introduce(self.clone())));
+        self.follow_layout(&tasks, &stop).await;
+        self.started.send_replace(true);
+        spawn(Box::pin(task::members::run(self.clone())));
+        spawn(Box::pin(task::spread::run(self.clone())));
+        spawn(Box::pin(task::trim::run(self.clone())));
+        spawn(Box::pin(task::repair::run(self.clone())));
+        spawn(Box::pin(task::collect::run(self.clone())));
+        spawn(Box::pin(task::root::run(self.clone())));
+
+        let mut layout = self.layout.subscribe();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = layout.changed() => if changed.is_err() { return },
+                // A group that left the map is removed only once its own membership agrees: look again.
+                () = sleep(Duration::from_secs(2)) => {}
+            }
+            self.follow_layout(&tasks, &stop).await;
+        }
+    }
+
+    /// Starts the groups that the map gives to this node, and removes those that it has left.
+    async fn follow_layout(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
+        let _one_at_a_time = self.changing.lock().await;
+        let layout = self.layout.borrow().clone();
+        let mut wanted: Vec<GroupId> = layout
+            .map
+            .groups
+            .iter()
+            .filter(|place| place.voters.contains(&self.id()))
+            .map(|place| place.group)
+            .collect();
+        // What the log holds was promised to others: such a group is left only with its members' consent.
+        wanted.extend(self.log.groups());
+        wanted.sort();
+        wanted.dedup();
+        for group in wanted {
+            if self.group(group).is_err()
+                && let Err(reason) = self.start_group(group, tasks, stop).await
+            {
+                return self.fail(reason);
+            }
+        }
+        for group in self.groups() {
+            let place = layout.map.group(group.id());
+            let given = place.is_none_or(|place| place.voters.contains(&self.id()));
+            if layout.version > 0 && !given && self.has_left(&group) {
+                self.remove_group(&group).await;
+            }
+        }
+    }
+
+    async fn start_group(
+        self: &Arc<Self>,
+        id: GroupId,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<(), String> {
+        let index = Index::open(self.engine.clone(), id).map_err(|error| error.to_string())?;
+        let weak = Arc::downgrade(self);
+        let on_effects = Arc::new(move |effects: Effects| {
+            if let Some(host) = weak.upgrade() {
+                host.on_effects(id, effects);
+            }
+        });
+        let group = Group::start(Parts {
+            id,
+            own: self.id(),
+            log: &self.log,
+            index,
+            client: self.client.clone(),
+            peers: self.peers.clone(),
+            clock: self.seams.clock.clone(),
+            timings: self.config.timings,
+            guards: self.config.guards,
+            lane: self.log_reads.clone(),
+            on_effects,
+        })
+        .await?;
+        self.groups.write().insert(id, group.clone());
+        if id == GroupId::ROOT {
+            self.hear_layout(&group.index().layout());
+        }
+        self.repair.rescan(id);
+
+        let token = stop.child_token();
+        self.group_tasks.lock().insert(id, token.clone());
+        let (host, watched) = (self.clone(), group.clone());
+        tasks.spawn(token.clone().run_until_cancelled_owned(async move { host.fail(watched.failed().await) }));
+        let (host, watched) = (self.clone(), group.clone());
+        tasks.spawn(token.clone().run_until_cancelled_owned(async move {
+            watched.role_changes(|| host.tell()).await;
+        }));
+        if let Some(founding) = &self.identity.founding
+            && let Some(place) = founding.layout.map.group(id)
+            && place.preferred_leader() == Some(self.id())
+        {
+            group.initialize(&place.voters).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the group goes on without this node: by its own committed membership, or by the leader's word (which a
+    /// member that was removed no longer gets through the log).
+    fn has_left(&self, group: &Group) -> bool {
+        let leader = self.neighbours.leader_of(group.id()).and_then(|leader| self.neighbours.alive(leader));
+        let by_leader = leader.is_some_and(|heartbeat| {
+            heartbeat.groups.iter().any(|status| {
+                status.group == group.id()
+                    && status.role == Role::Leader
+                    && !status.voters.is_empty()
+                    && !status.voters.contains(&self.id())
+                    && status.term >= group.status(0).term
+            })
+        });
+        by_leader || group.is_left_by(self.id())
+    }
+
+    async fn remove_group(&self, group: &Arc<Group>) {
+        tracing::info!(group = %group.id(), "this node has left the group");
+        if let Some(token) = self.group_tasks.lock().remove(&group.id()) {
+            token.cancel();
+        }
+        self.groups.write().remove(&group.id());
+        group.stop().await;
+        if let Err(error) = self.log.forget_group(group.id()).await {
+            return self.fail(format!("group {}: the log cannot forget it: {error}", group.id()));
+        }
+        if let Err(error) = group.index().clear() {
+            return self.fail(format!("group {}: the index cannot forget it: {error}", group.id()));
+        }
+        if let Err(error) = self.blobs.remove_group(group.id()).await {
+            tracing::warn!(group = %group.id(), %error, "blobs of a group that was left remain");
+        }
+        self.tell();
+    }
+
+    fn on_effects(&self, group: GroupId, effects: Effects) {
+        if effects.layout {
+            if let Ok(root) = self.group(GroupId::ROOT) {
+                self.hear_layout(&root.index().layout());
+            }
+            self.root_changed.notify_one();
+        }
+        for blob in &effects.referenced {
+            self.staged.committed(*blob);
+        }
+        self.repair.applied(group, effects);
+    }
+
+    /// Why the node is not ready to serve, if it is not.
+    pub fn not_ready(&self) -> Option<String> {
+        if !*self.started.borrow() {
+            return Some("starting: waiting out leases that may have been granted before the restart".to_owned());
+        }
+        let leaderless: Vec<String> =
+            self.groups().iter().filter(|group| group.leader().is_none()).map(|group| group.id().to_string()).collect();
+        if !leaderless.is_empty() {
+            return Some(format!("no leader known for groups {}", leaderless.join(", ")));
+        }
+        (self.layout.borrow().version == 0).then(|| "the cluster's layout is not known yet".to_owned())
+    }
+
+    /// One heartbeat.
+    pub fn heartbeat(&self) -> Heartbeat {
+        Heartbeat {
+            cluster: self.identity.cluster,
+            node: self.info(),
+            not_ready: self.not_ready(),
+            load: self.load.load(&*self.files, &self.config.data, self.log.stats().sync_micros as u32),
+            groups: self.groups().iter().map(|group| group.status(self.repair.missing(group.id()))).collect(),
+            layout: self.layout.borrow().clone(),
+        }
+    }
+
+    /// Heartbeats from now on: regularly, and at once when something changes.
+    pub fn heartbeats(self: &Arc<Self>) -> BoxStream<'static, Heartbeat> {
+        let state = (Arc::downgrade(self), self.news.subscribe(), Instant::now());
+        futures::stream::unfold(state, |(host, mut news, due)| async move {
+            tokio::select! {
+                () = sleep_until(due) => {}
+                changed = news.changed() => {
+                    changed.ok()?;
+                    sleep(HEARTBEAT_GAP).await;
+                    news.borrow_and_update();
+                }
+            }
+            let heartbeat = host.upgrade()?.heartbeat();
+            Some((heartbeat, (host, news, Instant::now() + HEARTBEAT_EVERY)))
+        })
+        .boxed()
+    }
+
+    /// The cluster as this node sees it.
+    pub fn view(&self) -> ClusterView {
+        let mut heartbeats = vec![(self.heartbeat(), 0)];
+        let heard = self.neighbours.all();
+        heartbeats.extend(heard.into_iter().map(|(heartbeat, age)| ((*heartbeat).clone(), age.as_millis() as u64)));
+        heartbeats.sort_by_key(|(heartbeat, _)| heartbeat.node.id);
+        ClusterView { cluster: self.identity.cluster, layout: self.layout.borrow().clone(), heartbeats }
+    }
+
+    /// The node's numbers.
+    pub fn metrics(&self) -> NodeMetrics {
+        NodeMetrics {
+            heartbeat: self.heartbeat(),
+            log: self.log.stats(),
+            blobs: self.blobs.stats(),
+            engine: self.engine.stats(),
+            missing_blobs: self.groups().iter().map(|group| self.repair.missing(group.id())).sum(),
+            repaired_blobs: self.repair.fetched(),
+        }
+    }
+
+    /// Gives every leadership to a living voter, as far as that goes within two seconds.
+    pub(super) async fn hand_over(&self) {
+        let transfers = self.groups().into_iter().filter(|group| group.leads()).map(|group| async move {
+            let voters = group.status(0).voters;
+            let deadline = Instant::now() + Duration::from_millis(1500);
+            let alive = voters.iter().find(|voter| self.neighbours.alive(**voter).is_some());
+            if let Some(to) = alive
+                && let Err(error) = group.transfer(*to, deadline).await
+            {
+                tracing::debug!(group = %group.id(), %to, %error, "a leadership was not handed over");
+            }
+        });
+        let _ = timeout(Duration::from_secs(2), futures::future::join_all(transfers)).await;
+    }
+
+    pub(super) async fn stop(&self) {
+        let groups = std::mem::take(&mut *self.groups.write());
+        futures::future::join_all(groups.values().map(|group| group.stop())).await;
+        self.log.clone().close().await;
+    }
+}

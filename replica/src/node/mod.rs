@@ -1,0 +1,312 @@
+//! A replica process: its data directory, its groups, and the tasks that keep them.
+
+mod founding;
+mod host;
+mod identity;
+mod load;
+mod neighbours;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use holdfast_wire::error::CallError;
+use holdfast_wire::handshake::{self, ClusterSecret};
+use holdfast_wire::heartbeat::Heartbeat;
+use holdfast_wire::request::Request;
+use holdfast_wire::seam::Seams;
+use holdfast_wire::service::{Answer, Body, Service};
+use holdfast_wire::transport::{self, Client, Handler, Identities};
+use parking_lot::RwLock;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::blob::{BlobError, BlobStore};
+use crate::file::Files;
+use crate::group::{Guards, Timings};
+use crate::index::engine::Engine;
+use crate::log::{Log, LogError, LogOptions};
+
+pub use founding::Hello;
+pub use host::{Host, NodeMetrics};
+pub use identity::{Founding, Identity, IdentityError};
+
+use founding::{BEGIN, FOUND, HELLO, Stamp};
+
+/// How a node is set up.
+#[derive(Clone)]
+pub struct NodeConfig {
+    /// Its name, unique in the cluster.
+    pub name: String,
+    /// Its data directory.
+    pub data: PathBuf,
+    /// Name and address of every first node, this one included. Empty: a cluster of its own.
+    pub peers: Vec<(String, String)>,
+    /// Where to listen for peers.
+    pub listen: String,
+    /// Where peers reach this node, `host:port`.
+    pub address: String,
+    /// Proves membership.
+    pub secret: ClusterSecret,
+    /// Shards of a new cluster.
+    pub shards: u32,
+    /// Voters that each group should have.
+    pub replicas: u8,
+    /// Raft's timings.
+    pub timings: Timings,
+    /// On, but in the tests that prove them.
+    pub guards: Guards,
+    /// Software version.
+    pub version: String,
+    /// The log's settings.
+    pub log: LogOptions,
+    /// Log bytes kept for followers that fall behind, over all groups.
+    pub log_retain_bytes: u64,
+    /// Log entries kept likewise, per group.
+    pub log_retain_entries: u64,
+    /// How long bytes that nothing names any more are kept.
+    pub gc_grace: Duration,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            name: "n1".to_owned(),
+            data: PathBuf::from("holdfast-data"),
+            peers: Vec::new(),
+            listen: "127.0.0.1:9003".to_owned(),
+            address: "127.0.0.1:9003".to_owned(),
+            secret: ClusterSecret::new(Vec::new()),
+            shards: 4,
+            replicas: 3,
+            timings: Timings::default(),
+            guards: Guards::default(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            log: LogOptions::default(),
+            log_retain_bytes: 256 << 20,
+            log_retain_entries: 50_000,
+            gc_grace: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Why a node does not start. Each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The peer port.
+    #[error("cannot listen for peers on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The data directory.
+    #[error("data directory {path}: {source}")]
+    Data {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The stamp.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The blobs.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+}
+
+/// A running node. [`stop`](Self::stop) ends it in order; dropping it ends its tasks.
+pub struct Node {
+    inner: Arc<Inner>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    serving: CancellationToken,
+    local_address: String,
+}
+
+/// What the peer port and the local gateway talk to, from the first moment on.
+struct Inner {
+    stamp: Stamp,
+    host: RwLock<Option<Arc<Host>>>,
+    failed: watch::Sender<Option<String>>,
+}
+
+impl Node {
+    /// Opens the data directory and the peer port, and goes on in the background: founding or joining a cluster,
+    /// starting groups. Until then requests are answered with [`CallError::Unavailable`].
+    pub async fn start(
+        config: NodeConfig,
+        seams: Seams,
+        files: Arc<dyn Files>,
+        engine: Arc<dyn Engine>,
+    ) -> Result<Self, NodeError> {
+        let data_error = |source| NodeError::Data { path: config.data.clone(), source };
+        files.create_dir_all(&config.data).map_err(data_error)?;
+        let stamp = Stamp::load(files.clone(), &config)?;
+        let log = Log::open(files.clone(), config.data.join("log"), config.log.clone()).await?;
+        let blobs = BlobStore::open(files.clone(), config.data.join("blobs"), seams.clock.clone()).await?;
+        let listener = seams
+            .net
+            .listen(&config.listen)
+            .await
+            .map_err(|source| NodeError::Listen { address: config.listen.clone(), source })?;
+        let local_address = listener.local_addr().map_or_else(|_| config.listen.clone(), |addr| addr.to_string());
+
+        let (failed, _) = watch::channel(None);
+        let inner = Arc::new(Inner { stamp, host: RwLock::new(None), failed });
+        let (tasks, stop, serving) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+        tasks.spawn(transport::serve(
+            listener,
+            seams.clone(),
+            config.secret.clone(),
+            inner.clone(),
+            inner.clone(),
+            serving.clone(),
+        ));
+        let client = Client::new(seams.clone(), config.secret.clone());
+        let living = live(inner.clone(), config, seams, files, engine, log, blobs, client, tasks.clone(), stop.clone());
+        let stopped = stop.clone();
+        tasks.spawn(async move { stopped.run_until_cancelled_owned(living).await });
+        Ok(Self { inner, tasks, stop, serving, local_address })
+    }
+
+    /// The replica as a service, without a socket between.
+    pub fn service(&self) -> Arc<dyn Service> {
+        self.inner.clone()
+    }
+
+    /// The peer port's address.
+    pub fn local_address(&self) -> &str {
+        &self.local_address
+    }
+
+    /// The node's numbers, once it has an identity.
+    pub fn metrics(&self) -> Option<NodeMetrics> {
+        self.inner.host().ok().map(|host| host.metrics())
+    }
+
+    /// Why it is not ready to serve, if it is not.
+    pub fn not_ready(&self) -> Option<String> {
+        match self.inner.host() {
+            Ok(host) => host.not_ready(),
+            Err(_) => Some("waiting for peers to found or join a cluster".to_owned()),
+        }
+    }
+
+    /// Resolves with the reason once the node cannot go on: the process must end at once.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.inner.failed.subscribe();
+        match failed.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Hands its leaderships over, stops its groups and the peer port.
+    pub async fn stop(self) {
+        let host = self.inner.host().ok();
+        if let Some(host) = &host {
+            host.hand_over().await;
+        }
+        self.stop.cancel();
+        if let Some(host) = &host {
+            host.stop().await;
+        }
+        self.serving.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        *self.inner.host.write() = None;
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.serving.cancel();
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything that start has opened")]
+async fn live(
+    inner: Arc<Inner>,
+    config: NodeConfig,
+    seams: Seams,
+    files: Arc<dyn Files>,
+    engine: Arc<dyn Engine>,
+    log: Log,
+    blobs: BlobStore,
+    client: Client,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+) {
+    let identity = match founding::settle(&inner.stamp, &config, &client, &*seams.random).await {
+        Ok(identity) => identity,
+        Err(error) => {
+            inner.failed.send_replace(Some(error.to_string()));
+            return;
+        }
+    };
+    let host = Host::new(identity, config, seams, files, engine, log, blobs, client, inner.failed.clone());
+    *inner.host.write() = Some(host.clone());
+    host.run(tasks, stop).await;
+}
+
+impl Inner {
+    fn host(&self) -> Result<Arc<Host>, CallError> {
+        let starting = || CallError::Unavailable { reason: "the node has no cluster yet".to_owned() };
+        self.host.read().clone().ok_or_else(starting)
+    }
+}
+
+impl Identities for Inner {
+    fn identity(&self) -> handshake::Identity {
+        self.stamp.identity().map(|identity| identity.handshake()).unwrap_or_default()
+    }
+}
+
+impl Service for Inner {
+    fn call(&self, request: Request, body: Body) -> BoxFuture<'static, Answer> {
+        match self.host() {
+            Ok(host) => crate::service::call(host, request, body).boxed(),
+            Err(error) => futures::future::ready(Err(error)).boxed(),
+        }
+    }
+
+    fn heartbeats(&self) -> BoxStream<'static, Heartbeat> {
+        match self.host() {
+            Ok(host) => host.heartbeats(),
+            Err(_) => Box::pin(futures::stream::empty()),
+        }
+    }
+}
+
+impl Handler for Inner {
+    fn handle(&self, path: &str, head: Bytes, payload: Body) -> BoxFuture<'static, Result<(Bytes, Body), CallError>> {
+        let early = match path {
+            HELLO => Some(Ok(transport::encode(&self.stamp.hello()))),
+            FOUND => Some(transport::decode(&head).and_then(|offer| self.stamp.found(offer)).map(|()| Bytes::new())),
+            BEGIN => Some(self.stamp.begin().map(|()| Bytes::new())),
+            _ => None,
+        };
+        if let Some(answer) = early {
+            return futures::future::ready(answer.map(|head| (head, Body::empty()))).boxed();
+        }
+        match self.host() {
+            Ok(host) => crate::service::handle_peer(host, path, head, payload),
+            Err(error) => futures::future::ready(Err(error)).boxed(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

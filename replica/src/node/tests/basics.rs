@@ -1,0 +1,67 @@
+//! Founding, writing and reading everywhere, restarting, replacing a node.
+
+use super::*;
+
+#[tokio::test]
+async fn three_nodes_found_a_cluster_and_every_replica_reads_what_was_acknowledged() {
+    let cluster = Cluster::start(3, NodeConfig::default()).await;
+    let bucket = cluster.create_bucket("photos").await;
+    for i in 0..20 {
+        let key = format!("d{i}/k");
+        cluster.put(bucket.id, &key, key.as_bytes()).await;
+        for at in 0..3 {
+            let read = cluster.get(at, bucket.id, &key, ReadMode::Strong).await.expect("a replica answers");
+            assert_eq!(read.as_deref(), Some(key.as_bytes()), "node {at}");
+        }
+    }
+    let leaders: std::collections::BTreeSet<_> =
+        (0..3).map(|group| cluster.running().next().unwrap().inner.host().unwrap().leader_of(GroupId(group))).collect();
+    assert_eq!(leaders.len(), 3, "three groups on three nodes have three leaders: {leaders:?}");
+}
+
+#[tokio::test]
+async fn a_restart_of_all_nodes_keeps_everything() {
+    let mut cluster = Cluster::start(3, NodeConfig::default()).await;
+    let bucket = cluster.create_bucket("photos").await;
+    cluster.put(bucket.id, "a/b", b"one").await;
+    for at in 0..3 {
+        cluster.stop_node(at).await;
+    }
+    for at in 0..3 {
+        cluster.start_node(at).await;
+    }
+    cluster.wait_ready().await;
+    assert_eq!(cluster.get(1, bucket.id, "a/b", ReadMode::Strong).await.unwrap().as_deref(), Some(&b"one"[..]));
+    cluster.put(bucket.id, "a/b", b"two").await;
+    assert_eq!(cluster.get(2, bucket.id, "a/b", ReadMode::Strong).await.unwrap().as_deref(), Some(&b"two"[..]));
+}
+
+#[tokio::test]
+async fn a_wiped_node_comes_back_as_another_and_replaces_itself() {
+    let mut cluster = Cluster::start(3, NodeConfig::default()).await;
+    let bucket = cluster.create_bucket("photos").await;
+    cluster.put(bucket.id, "a/b", b"one").await;
+    cluster.stop_node(2).await;
+    cluster.put(bucket.id, "a/c", b"while away").await;
+    std::fs::remove_dir_all(cluster.root.path().join(name(2))).unwrap();
+    cluster.engines[2] = Arc::new(Memory::new());
+    cluster.start_node(2).await;
+    cluster.wait_ready().await;
+    let id = cluster.nodes[2].as_ref().unwrap().inner.host().unwrap().id();
+    assert!(id.0 > 3, "a new id, not {id}");
+    cluster
+        .until("it votes everywhere and the old one is gone", || {
+            cluster.running().all(|node| {
+                let host = node.inner.host().unwrap();
+                let groups = host.groups();
+                groups.len() == 3
+                    && groups.iter().all(|group| {
+                        let voters = group.status(0).voters;
+                        voters.contains(&id) && voters.len() == 3
+                    })
+            })
+        })
+        .await;
+    cluster.stop_node(0).await;
+    assert_eq!(cluster.get(2, bucket.id, "a/c", ReadMode::Strong).await.unwrap().as_deref(), Some(&b"while away"[..]));
+}

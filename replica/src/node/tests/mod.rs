@@ -1,0 +1,184 @@
+//! Whole nodes in one process, on a network in memory.
+
+mod basics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_wire::bucket::{Bucket, ReadMode};
+use holdfast_wire::error::CallError;
+use holdfast_wire::id::{BucketId, GroupId, ObjectKey, RequestId};
+use holdfast_wire::object::{Attributes, NewBody};
+use holdfast_wire::placement::{Placement, hash};
+use holdfast_wire::request::{
+    Freshness, GetObject, PutObject, RangeSpec, Read, ReadRequest, Request, Response, RootRequest, Write, WriteOutcome,
+    WriteRequest,
+};
+use holdfast_wire::seam::{MemoryNet, OsRandom, Random, Seams, SystemClock};
+use holdfast_wire::service::{Answer, Body};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::{Node, NodeConfig};
+use crate::file::RealFiles;
+use crate::group::Timings;
+use crate::index::engine::{Engine, Memory};
+
+/// Nodes n1, n2, … of one cluster.
+struct Cluster {
+    net: MemoryNet,
+    root: TempDir,
+    config: NodeConfig,
+    nodes: Vec<Option<Node>>,
+    engines: Vec<Arc<dyn Engine>>,
+}
+
+fn name(at: usize) -> String {
+    format!("n{}", at + 1)
+}
+
+impl Cluster {
+    async fn start(count: usize, config: NodeConfig) -> Self {
+        let peers = (0..count).map(|at| (name(at), format!("{}:1", name(at)))).collect();
+        let timings = Timings { heartbeat_ms: 50, election_min_ms: 150, election_max_ms: 300 };
+        let mut cluster = Self {
+            net: MemoryNet::default(),
+            root: tempfile::tempdir().expect("a temporary directory"),
+            config: NodeConfig { peers, timings, shards: 2, ..config },
+            nodes: Vec::new(),
+            engines: Vec::new(),
+        };
+        for at in 0..count {
+            cluster.nodes.push(None);
+            cluster.engines.push(Arc::new(Memory::new()));
+            cluster.start_node(at).await;
+        }
+        cluster.wait_ready().await;
+        cluster
+    }
+
+    async fn start_node(&mut self, at: usize) {
+        let config = NodeConfig {
+            name: name(at),
+            data: self.root.path().join(name(at)),
+            listen: format!("{}:1", name(at)),
+            address: format!("{}:1", name(at)),
+            ..self.config.clone()
+        };
+        let seams = Seams { net: self.net.host(&name(at)), clock: Arc::new(SystemClock), random: Arc::new(OsRandom) };
+        let node = Node::start(config, seams, Arc::new(RealFiles), self.engines[at].clone()).await;
+        self.nodes[at] = Some(node.expect("the node starts"));
+    }
+
+    async fn stop_node(&mut self, at: usize) {
+        self.nodes[at].take().expect("it runs").stop().await;
+        self.net.kill(&name(at));
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().flatten()
+    }
+
+    async fn wait_ready(&self) {
+        self.until("every node is ready", || self.running().all(|node| node.not_ready().is_none())).await;
+    }
+
+    async fn until(&self, what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < deadline, "waited in vain until {what}: {:?}", self.complaints());
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn complaints(&self) -> Vec<Option<String>> {
+        self.running().map(Node::not_ready).collect()
+    }
+
+    /// Asks node after node until one answers otherwise than "not me" or "not now".
+    async fn ask(&self, request: Request) -> Response {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            for node in self.running() {
+                match node.service().call(request.clone(), Body::empty()).await {
+                    Ok((response, _)) => return response,
+                    Err(error) => assert!(Instant::now() < deadline, "{request:?}: {error}"),
+                }
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn create_bucket(&self, name: &str) -> Bucket {
+        let request = RootRequest::CreateBucket {
+            request: RequestId(OsRandom.next_u128()),
+            name: name.parse().expect("a bucket name"),
+            owner: "owner".to_owned(),
+            placement: Placement::RootDirectory,
+            tags: Vec::new(),
+        };
+        match self.ask(Request::Root(request)).await {
+            Response::Bucket(bucket) => *bucket,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn shard_of(&self, bucket: BucketId, key: &ObjectKey) -> GroupId {
+        let layout = self.running().next().and_then(|node| node.inner.host().ok()).expect("a node").layout();
+        let layout = layout.borrow();
+        layout.map.shard_of(hash(bucket, Placement::RootDirectory, key)).expect("the ranges tile the space").group
+    }
+
+    async fn put(&self, bucket: BucketId, key: &str, bytes: &[u8]) -> u64 {
+        let key: ObjectKey = key.parse().expect("a key");
+        let write = WriteRequest {
+            group: self.shard_of(bucket, &key),
+            request: RequestId(OsRandom.next_u128()),
+            ack: None,
+            deadline_ms: 3000,
+            write: Write::Put(put(bucket, key, NewBody::Inline(Bytes::copy_from_slice(bytes)))),
+        };
+        match self.ask(Request::Write(write)).await {
+            Response::Written { outcome: WriteOutcome::Stored { seq, .. }, .. } => seq.index,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn get(&self, at: usize, bucket: BucketId, key: &str, mode: ReadMode) -> Result<Option<Bytes>, CallError> {
+        let key: ObjectKey = key.parse().expect("a key");
+        let read = ReadRequest {
+            group: self.shard_of(bucket, &key),
+            freshness: Freshness::Mode(mode),
+            deadline_ms: 2000,
+            read: Read::Get(GetObject {
+                bucket,
+                key,
+                head: false,
+                range: RangeSpec::All,
+                condition: Default::default(),
+                seq: None,
+            }),
+        };
+        let answer: Answer =
+            self.nodes[at].as_ref().expect("it runs").service().call(Request::Read(read), Body::empty()).await;
+        match answer? {
+            (Response::Object { .. }, body) => body.collect(1 << 30).await.map(Some),
+            (Response::NotRead(_), _) => Ok(None),
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+}
+
+fn put(bucket: BucketId, key: ObjectKey, body: NewBody) -> PutObject {
+    PutObject {
+        bucket,
+        key,
+        condition: Default::default(),
+        owner: "owner".to_owned(),
+        attributes: Attributes::default(),
+        etag: "etag".to_owned(),
+        checksum: None,
+        body,
+    }
+}

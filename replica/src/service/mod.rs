@@ -1,0 +1,61 @@
+//! What a node answers: requests of gateways, and of its peers.
+
+mod peer;
+mod read;
+pub mod root;
+mod staged;
+pub(crate) mod upload;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_wire::error::CallError;
+use holdfast_wire::request::{Request, Response};
+use holdfast_wire::service::{Answer, Body};
+use tokio::time::Instant;
+
+use crate::node::Host;
+
+pub(crate) use peer::{SHARD, ShardAsk, handle as handle_peer};
+pub use staged::Staged;
+
+/// For requests without a deadline of their own.
+const WITHIN: Duration = Duration::from_secs(8);
+/// The longest deadline that is granted.
+const WITHIN_MAX: Duration = Duration::from_secs(60);
+
+/// Answers one request of a gateway.
+pub async fn call(host: Arc<Host>, request: Request, body: Body) -> Answer {
+    let _counted = host.load_meter().enter();
+    let done = |response| Ok((response, Body::empty()));
+    match request {
+        Request::Write(write) => {
+            let deadline = deadline(write.deadline_ms);
+            done(write::write(&host, write, deadline).await?)
+        }
+        Request::UploadBlob { group, blob } => done(upload::upload(&host, group, blob, body).await?),
+        Request::DropBlob { group, blob } => {
+            upload::drop_blob(&host, group, blob).await?;
+            done(Response::Done)
+        }
+        Request::Read(read) => {
+            let deadline = deadline(read.deadline_ms);
+            read::read(&host, read, deadline).await
+        }
+        Request::Root(request) => done(root::root(&host, request, Instant::now() + WITHIN).await?),
+        Request::View => done(Response::View(Box::new(host.view()))),
+        Request::TransferLeader { group, to } => {
+            host.group(group)?.transfer(to, Instant::now() + Duration::from_secs(5)).await?;
+            done(Response::Done)
+        }
+    }
+}
+
+fn deadline(ms: u32) -> Instant {
+    Instant::now() + Duration::from_millis(ms.into()).min(WITHIN_MAX)
+}
+
+fn unavailable(error: impl std::fmt::Display) -> CallError {
+    CallError::Unavailable { reason: error.to_string() }
+}

@@ -1,0 +1,197 @@
+//! Reads: fresh enough first, then from this node's own index and disk.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use holdfast_wire::bucket::ReadMode;
+use holdfast_wire::error::CallError;
+use holdfast_wire::id::{BlobId, BucketId};
+use holdfast_wire::object::{Object, Piece, Source};
+use holdfast_wire::request::{Freshness, GetObject, NotRead, RangeSpec, Read, ReadRequest, Response};
+use holdfast_wire::service::{Answer, Body};
+use tokio::time::Instant;
+
+use crate::blob::{BlobError, BlobReader};
+use crate::group::Group;
+use crate::node::Host;
+
+/// Answers a read.
+pub async fn read(host: &Arc<Host>, request: ReadRequest, deadline: Instant) -> Answer {
+    let started = Instant::now();
+    let group = host.group(request.group)?;
+    let bucket = bucket_of(&request.read);
+    freshen(&group, bucket, request.freshness, deadline).await?;
+    let answer = answer(host, &group, request.read).await;
+    host.load_meter().read_took(started.elapsed().as_micros() as u64);
+    answer
+}
+
+fn bucket_of(read: &Read) -> BucketId {
+    match read {
+        Read::Get(get) => get.bucket,
+        Read::List(list) => list.bucket,
+        Read::ListUploads(list) => list.bucket,
+        Read::ListParts { bucket, .. } => *bucket,
+    }
+}
+
+/// Waits until this replica is as fresh as asked.
+async fn freshen(group: &Group, bucket: BucketId, freshness: Freshness, deadline: Instant) -> Result<(), CallError> {
+    let (mode, session) = match freshness {
+        Freshness::AtLeast(index) => return group.wait_applied(index, deadline).await,
+        Freshness::Mode(mode) => (mode, None),
+        Freshness::AsBucketSays(session) => {
+            let bucket = group.index().bucket(bucket);
+            // A bucket that is not known here may just not have arrived: only a strong read can say so.
+            (bucket.map_or(ReadMode::Strong, |bucket| bucket.read()), session)
+        }
+    };
+    let index = match (mode, session) {
+        (ReadMode::Eventual, _) => return Ok(()),
+        (ReadMode::Session, Some(index)) => index,
+        (ReadMode::Session, None) | (ReadMode::Strong, _) => group.read_index(deadline).await?,
+    };
+    group.wait_applied(index, deadline).await
+}
+
+async fn answer(host: &Arc<Host>, group: &Arc<Group>, read: Read) -> Answer {
+    let done = |response| Ok((response, Body::empty()));
+    let index = group.index();
+    if index.bucket(bucket_of(&read)).is_none() {
+        return done(Response::NotRead(NotRead::NoSuchBucket));
+    }
+    match read {
+        Read::Get(get) => get_object(host, group, get).await,
+        Read::List(list) => done(Response::Listed(index.list(&list).map_err(super::unavailable)?)),
+        Read::ListUploads(list) => {
+            let page = index.list_uploads(&list).map_err(super::unavailable)?;
+            done(Response::Uploads { uploads: page.uploads, prefixes: page.prefixes, more: page.more })
+        }
+        Read::ListParts { bucket, key, upload, after, limit } => {
+            match index.list_parts(bucket, &key, upload, after, limit).map_err(super::unavailable)? {
+                Some((upload, parts, more)) => done(Response::Parts { upload: Box::new(upload), parts, more }),
+                None => done(Response::NotRead(NotRead::NoSuchUpload)),
+            }
+        }
+    }
+}
+
+/// How often a body that vanished between record and bytes (the object was replaced meanwhile) is looked up anew.
+const LOOKS: usize = 4;
+
+async fn get_object(host: &Arc<Host>, group: &Arc<Group>, get: GetObject) -> Answer {
+    let not_read = |reason| Ok((Response::NotRead(reason), Body::empty()));
+    for _ in 0..LOOKS {
+        let applied = group.applied();
+        let Some(object) = group.index().object(get.bucket, &get.key).map_err(super::unavailable)? else {
+            return not_read(NotRead::NoSuchKey);
+        };
+        if get.seq.is_some_and(|seq| seq != object.summary.seq) {
+            return not_read(NotRead::NoSuchKey);
+        }
+        if let Err(refusal) = get.condition.judge(&object.summary) {
+            return not_read(NotRead::Condition { refusal, summary: Box::new(object.summary) });
+        }
+        let range = match resolve(get.range, &object) {
+            Ok(range) => range,
+            Err(reason) => return not_read(reason),
+        };
+        let body = if get.head { Some(Body::empty()) } else { body(host, group, &object, range).await? };
+        if let Some(body) = body {
+            let object = Box::new(object);
+            return Ok((Response::Object { object, range, applied }, body));
+        }
+    }
+    Err(CallError::NotHeld)
+}
+
+/// First byte and count of what is asked for.
+fn resolve(range: RangeSpec, object: &Object) -> Result<(u64, u64), NotRead> {
+    let size = object.summary.size;
+    let unsatisfiable = NotRead::RangeNotSatisfiable { size };
+    match range {
+        RangeSpec::All => Ok((0, size)),
+        RangeSpec::FromTo { first, last } if first <= last && first < size => {
+            Ok((first, last.min(size - 1) - first + 1))
+        }
+        RangeSpec::From(first) if first < size => Ok((first, size - first)),
+        RangeSpec::Suffix(count) if count > 0 && size > 0 => Ok((size - count.min(size), count.min(size))),
+        RangeSpec::FromTo { .. } | RangeSpec::From(_) | RangeSpec::Suffix(_) => Err(unsatisfiable),
+        RangeSpec::Part(number) => {
+            let parts = &object.detail.parts;
+            if parts.is_empty() && number == 1 {
+                return Ok((0, size));
+            }
+            let mut first = 0;
+            for part in parts {
+                if part.number == number {
+                    return Ok((first, part.size));
+                }
+                first += part.size;
+            }
+            Err(NotRead::NoSuchPart { parts: parts.len() as u16 })
+        }
+    }
+}
+
+/// A run of bytes to send.
+enum Run {
+    Here(Bytes),
+    Blob(BlobId, BlobReader, std::ops::Range<u64>),
+}
+
+/// The bytes of `range`; `None` if an inline body is gone because the object was replaced.
+async fn body(
+    host: &Arc<Host>,
+    group: &Arc<Group>,
+    object: &Object,
+    (first, count): (u64, u64),
+) -> Result<Option<Body>, CallError> {
+    let mut runs = Vec::new();
+    let mut at = 0;
+    for Piece { source, len } in &object.detail.pieces {
+        let from = first.max(at);
+        let to = (first + count).min(at + len);
+        if from < to {
+            let within = from - at..to - at;
+            match source {
+                Source::Inline(number) => match group.index().inline_body(*number).map_err(super::unavailable)? {
+                    Some(bytes) => runs.push(Run::Here(bytes.slice(within.start as usize..within.end as usize))),
+                    None => return Ok(None),
+                },
+                Source::Blob(blob) => match host.blobs().open_blob(group.id(), *blob).await {
+                    Ok(Some(reader)) => runs.push(Run::Blob(*blob, reader, within)),
+                    Ok(None) => {
+                        host.repair().want(group.id(), *blob);
+                        return Err(CallError::NotHeld);
+                    }
+                    // The store notes the damage, and the repair task sees to it.
+                    Err(error) => {
+                        tracing::warn!(group = %group.id(), %blob, %error, "a blob cannot be opened");
+                        return Err(CallError::NotHeld);
+                    }
+                },
+            }
+        }
+        at += len;
+    }
+    if let [Run::Here(bytes)] = &runs[..] {
+        return Ok(Some(Body::from(bytes.clone())));
+    }
+    let id = group.id();
+    let stream = futures::stream::iter(runs).flat_map(move |run| -> BoxStream<'static, Result<Bytes, CallError>> {
+        match run {
+            Run::Here(bytes) => futures::stream::once(async move { Ok(bytes) }).boxed(),
+            Run::Blob(blob, reader, range) => {
+                let failed = move |error: BlobError| {
+                    tracing::warn!(group = %id, %blob, %error, "a blob cannot be read");
+                    CallError::NotHeld
+                };
+                reader.read(range).map_err(failed).boxed()
+            }
+        }
+    });
+    Ok(Some(Body { len: Some(count), stream: stream.boxed() }))
+}

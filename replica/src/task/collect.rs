@@ -1,0 +1,86 @@
+//! Reclaims blobs that no entry names any more, after a grace: those that the index put into its trash, and orphans of
+//! uploads that were never committed. Leaders also have the index forget old trash and finished uploads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_wire::bucket::AckMode;
+use tokio::time::{Instant, sleep};
+
+use crate::group::Group;
+use crate::index::command::Command;
+use crate::node::Host;
+
+/// Between rounds.
+const EVERY: Duration = Duration::from_secs(15);
+/// Orphans are looked for in every so many rounds.
+const ORPHANS_EVERY: u64 = 20;
+/// An upload may take so long from its first byte to its entry.
+const UPLOAD_MAX_MS: u64 = 24 * 3600 * 1000;
+/// Trash rows are kept so long for nodes that are away; later, their copies are orphans.
+const TRASH_MS: u64 = 24 * 3600 * 1000;
+/// Rows and files looked at in one go.
+const PAGE: usize = 1000;
+
+/// Reclaims for ever.
+pub async fn run(host: Arc<Host>) {
+    for round in 1u64.. {
+        sleep(EVERY).await;
+        for group in host.groups() {
+            if let Err(error) = empty_trash(&host, &group).await {
+                tracing::warn!(group = %group.id(), error, "the trash was not emptied");
+            }
+            if round % ORPHANS_EVERY == 0
+                && let Err(error) = remove_orphans(&host, &group).await
+            {
+                tracing::warn!(group = %group.id(), error, "orphans were not removed");
+            }
+            if round % ORPHANS_EVERY == 0 && group.leads() {
+                let before_ms = host.seams().clock.unix_millis().saturating_sub(TRASH_MS);
+                let deadline = Instant::now() + Duration::from_secs(5);
+                let collected = group.propose(None, Command::Collect { before_ms }, AckMode::Majority, deadline).await;
+                if let Err(error) = collected {
+                    tracing::debug!(group = %group.id(), %error, "housekeeping has to wait");
+                }
+            }
+        }
+    }
+}
+
+async fn empty_trash(host: &Host, group: &Group) -> Result<(), String> {
+    let grace = host.config().gc_grace.as_millis() as u64;
+    let before = host.seams().clock.unix_millis().saturating_sub(grace);
+    let trash = group.index().trash(before, PAGE).map_err(|error| error.to_string())?;
+    for blob in trash {
+        // It may have been named again: identical bytes never share an id, but a copy may have come in between.
+        if group.index().references(blob).map_err(|error| error.to_string())? == 0 {
+            host.blobs().remove(group.id(), blob).await.map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes blobs that no entry names and that are older than any upload can be. An index that cannot be read, or a
+/// group that is behind, removes nothing.
+async fn remove_orphans(host: &Host, group: &Group) -> Result<(), String> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let index = group.read_index(deadline).await.map_err(|error| error.to_string())?;
+    group.wait_applied(index, deadline).await.map_err(|error| error.to_string())?;
+    let now = host.seams().clock.unix_millis();
+    let mut after = None;
+    loop {
+        let page = host.blobs().list(group.id(), after, PAGE).await.map_err(|error| error.to_string())?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id);
+        for blob in page {
+            let old = now.saturating_sub(blob.stored_ms) > UPLOAD_MAX_MS;
+            if old
+                && !host.staged().waits(blob.id)
+                && group.index().references(blob.id).map_err(|error| error.to_string())? == 0
+            {
+                tracing::info!(group = %group.id(), blob = %blob.id, "removing an orphan");
+                host.blobs().remove(group.id(), blob.id).await.map_err(|error| error.to_string())?;
+            }
+        }
+    }
+}

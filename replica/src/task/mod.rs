@@ -1,0 +1,17 @@
+//! What a node does by itself, beside answering requests. Each task is one endless future that the node owns.
+//!
+//! | task | what it keeps true |
+//! |---|---|
+//! | [`members`] | each group has the voters that the map names |
+//! | [`spread`] | leaderships lie where the map wants them |
+//! | [`trim`] | the log holds what followers may still need, and no more |
+//! | [`repair`] | every blob that the index names is here, and sound |
+//! | [`collect`] | what nothing names any more goes, after its grace |
+//! | [`root`] | what root has begun is finished; the map follows the nodes |
+
+pub mod collect;
+pub mod members;
+pub mod repair;
+pub mod root;
+pub mod spread;
+pub mod trim;
