@@ -1,6 +1,7 @@
 //! The gateway over real sockets, with a small S3 behind it: each thing that s3s leaves to us has its test here.
 
 mod client;
+mod cost;
 mod fake;
 mod forgery;
 mod framing;
