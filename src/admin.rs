@@ -90,11 +90,11 @@ async fn route(cluster: Cluster, request: Request<Bytes>) -> Response<Bytes> {
         },
         "/v1/cluster/transfer-leader" if post => match body::<TransferLeader>(&request) {
             Ok(TransferLeader { group, node }) => done(cluster.transfer_leader(GroupId(group), &node).await),
-            Err(refusal) => refusal,
+            Err(problem) => error(StatusCode::BAD_REQUEST, &problem),
         },
         "/v1/cluster/remove-node" if post => match body::<RemoveNode>(&request) {
             Ok(RemoveNode { node }) => done(cluster.remove_node(&node).await),
-            Err(refusal) => refusal,
+            Err(problem) => error(StatusCode::BAD_REQUEST, &problem),
         },
         "/v1/cluster" | "/v1/cluster/transfer-leader" | "/v1/cluster/remove-node" => {
             error(StatusCode::METHOD_NOT_ALLOWED, "another method is needed here")
@@ -103,8 +103,8 @@ async fn route(cluster: Cluster, request: Request<Bytes>) -> Response<Bytes> {
     }
 }
 
-fn body<T: DeserializeOwned>(request: &Request<Bytes>) -> Result<T, Response<Bytes>> {
-    serde_json::from_slice(request.body()).map_err(|problem| error(StatusCode::BAD_REQUEST, &problem.to_string()))
+fn body<T: DeserializeOwned>(request: &Request<Bytes>) -> Result<T, String> {
+    serde_json::from_slice(request.body()).map_err(|problem| problem.to_string())
 }
 
 fn done(result: Result<(), OperationError>) -> Response<Bytes> {

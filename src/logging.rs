@@ -7,7 +7,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{LogConfig, LogFormat};
 
 /// Libraries that say too much, or things that must not stand in a log (s3s shows whole requests, keys included).
-const QUIET: [&str; 6] = ["s3s=off", "openraft=warn", "fjall=warn", "lsm_tree=warn", "hyper=warn", "hyper_util=warn"];
+const QUIET: [&str; 6] = ["s3s=off", "openraft=error", "fjall=warn", "lsm_tree=warn", "hyper=warn", "hyper_util=warn"];
 
 /// Text that is no filter.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,11 @@ pub fn start(config: &LogConfig) -> Result<(), BadFilter> {
         LogFormat::Json | LogFormat::Auto => builder.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// Whether logging could start so.
+pub fn check(config: &LogConfig) -> Result<(), BadFilter> {
+    filter(&config.filter).map(drop)
 }
 
 /// The filter: what the user said; then the quiet libraries, unless the user named them; s3s is always off.
@@ -56,9 +61,9 @@ mod tests {
     #[test]
     fn levels_and_filters_are_taken_and_typing_errors_refused() {
         let of = |text| filter(text).map(|filter| filter.to_string());
-        assert!(of("info").unwrap().contains("openraft=warn"));
+        assert!(of("info").unwrap().contains("openraft=error"));
         assert!(of("info,openraft=debug").unwrap().contains("openraft=debug"));
-        assert!(!of("info,openraft=debug").unwrap().contains("openraft=warn"));
+        assert!(!of("info,openraft=debug").unwrap().contains("openraft=error"));
         assert!(!of("trace,s3s=trace").unwrap().contains("s3s=trace"), "s3s would log secrets");
         for bad in ["inof", "", "info,holdfast", "holdfast=loud"] {
             assert!(of(bad).is_err(), "{bad}");

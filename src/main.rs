@@ -7,11 +7,15 @@ mod admin;
 mod cli;
 mod client;
 mod cluster;
+mod compose;
 mod config;
+mod dev;
 mod http;
+mod lock;
 mod logging;
 mod metrics;
 mod ops;
+mod run;
 mod sockets;
 mod status;
 
@@ -41,7 +45,7 @@ fn main() -> ExitCode {
         }
         Cli::CheckConfig { role, flags } => {
             let checked = settings(flags).and_then(|settings| {
-                LogConfig::new(&settings)?;
+                logging::check(&LogConfig::new(&settings)?)?;
                 Ok(Config::new(role, &settings, &read)?)
             });
             match checked {
@@ -60,7 +64,7 @@ fn main() -> ExitCode {
                 Err(error) => complain(MISUSED, &error),
             }
         }
-        Cli::Run { .. } => ExitCode::from(MISUSED),
+        Cli::Run { role, nodes, flags } => run::run(role, nodes as usize, flags),
     }
 }
 

@@ -1,8 +1,11 @@
 //! Metrics as Prometheus reads them (text exposition format 0.0.4).
 
 use std::fmt::{Display, Write};
+use std::sync::atomic::Ordering;
 
+use holdfast_gateway::router::{Cause, RouterMetrics};
 use holdfast_replica::file::{Files, Open};
+use holdfast_replica::node::NodeMetrics;
 
 use crate::status::{Health, Status};
 
@@ -137,6 +140,64 @@ fn cluster(page: &mut Page, status: &Status) {
             member.missing_blobs,
         );
     }
+}
+
+/// What the nodes of this process count, by name.
+pub fn nodes(counted: &[(String, NodeMetrics)]) -> String {
+    type Of = fn(&NodeMetrics) -> u64;
+    let metrics: [(&str, &str, &str, Of); 18] = [
+        ("holdfast_log_syncs_total", "counter", "Syncs of the log.", |m| m.log.syncs),
+        ("holdfast_log_written_bytes_total", "counter", "Bytes written to the log.", |m| m.log.bytes_written),
+        ("holdfast_log_entries_total", "counter", "Entries written to the log.", |m| m.log.entries),
+        ("holdfast_log_sync_micros", "gauge", "Moving average of a log sync.", |m| m.log.sync_micros),
+        ("holdfast_log_retained_bytes", "gauge", "Bytes of the log's segments.", |m| m.log.retained_bytes),
+        ("holdfast_blob_syncs_total", "counter", "Syncs of blobs and their directories.", |m| m.blobs.syncs),
+        ("holdfast_blob_written_bytes_total", "counter", "Bytes written to blobs.", |m| m.blobs.bytes_written),
+        ("holdfast_blob_read_bytes_total", "counter", "Verified bytes read from blobs.", |m| m.blobs.bytes_read),
+        ("holdfast_blob_finished_total", "counter", "Blobs finished.", |m| m.blobs.finished),
+        ("holdfast_blob_discarded_total", "counter", "Blobs begun and not kept.", |m| m.blobs.discarded),
+        ("holdfast_blob_corrupt_blocks_total", "counter", "Blocks found bad.", |m| m.blobs.corrupt_blocks),
+        ("holdfast_blob_repaired_total", "counter", "Bad copies replaced by good ones.", |m| m.blobs.repaired),
+        ("holdfast_blob_refused_total", "counter", "Blobs refused for lack of space.", |m| m.blobs.refused),
+        ("holdfast_blob_followers_dropped_total", "counter", "Followers dropped from uploads.", |m| {
+            m.blobs.followers_dropped
+        }),
+        ("holdfast_blob_missing", "gauge", "Blobs that are waited for.", |m| m.missing_blobs),
+        ("holdfast_blob_fetched_total", "counter", "Blobs fetched from other nodes.", |m| m.repaired_blobs),
+        ("holdfast_index_disk_bytes", "gauge", "Bytes of the index on disk.", |m| m.engine.disk_bytes),
+        ("holdfast_index_memory_bytes", "gauge", "Bytes of the index buffered in memory.", |m| m.engine.memory_bytes),
+    ];
+    let mut page = Page(String::new());
+    for (name, kind, help, of) in metrics {
+        page.family(name, kind, help);
+        for (node, counted) in counted {
+            page.sample(name, &[("node", node)], of(counted));
+        }
+    }
+    page.0
+}
+
+/// What a router counts.
+pub fn router(counted: &RouterMetrics) -> String {
+    let mut page = Page(String::new());
+    let counters = [
+        ("holdfast_router_writes_total", "Writes routed, uploads not counted.", &counted.writes),
+        ("holdfast_router_uploads_total", "Uploads of large bodies routed.", &counted.uploads),
+        ("holdfast_router_reads_total", "Reads of one replica.", &counted.reads),
+        ("holdfast_router_retries_total", "Attempts after a failed one.", &counted.retries),
+        ("holdfast_router_hedges_total", "Reads sent to a second replica because the first was slow.", &counted.hedges),
+        ("holdfast_router_hedges_won_total", "Hedges that answered first.", &counted.hedges_won),
+        ("holdfast_router_continuations_total", "Objects continued from another replica.", &counted.continuations),
+        ("holdfast_router_unknown_total", "Writes whose outcome stayed unknown.", &counted.unknown),
+    ];
+    for (name, help, counter) in counters {
+        page.one(name, "counter", help, counter.load(Ordering::Relaxed));
+    }
+    page.family("holdfast_router_slow_downs_total", "counter", "Requests answered with 503, by cause.");
+    for cause in Cause::ALL {
+        page.sample("holdfast_router_slow_downs_total", &[("cause", &cause.as_str())], counted.slow_downs(cause));
+    }
+    page.0
 }
 
 #[cfg(test)]

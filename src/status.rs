@@ -66,9 +66,8 @@ pub struct Node {
     pub load: Option<NodeLoad>,
 }
 
-/// How busy a node is.
+/// How busy a node is; fields as in [`Load`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "as in `holdfast_wire::heartbeat::Load`")]
 pub struct NodeLoad {
     pub in_flight: u32,
     pub cpu_millis: u32,

@@ -140,7 +140,7 @@ pub const KEYS: &[Key] = &[
     key!("region", "NAME", "us-east-1", GATEWAY, "The region that clients sign for."),
     key!("s3-domains", "DOMAIN,…", "", GATEWAY, "Domains under which `BUCKET.DOMAIN` names a bucket."),
     key!("inline-max", "BYTES", "65536", GATEWAY, "The largest body that travels inside a log entry (0 to 1048576)."),
-    key!("cache-bytes", "BYTES", "8388608", REPLICA, "Memory for the index's block cache."),
+    key!("cache-bytes", "BYTES", "33554432", REPLICA, "Memory of one node for the index's block cache."),
     key!("heartbeat-ms", "MS", "100", REPLICA, "Interval of a leader's Raft heartbeats."),
     key!("election-min-ms", "MS", "300", REPLICA, "Shortest silence after which a follower stands for election."),
     key!("election-max-ms", "MS", "600", REPLICA, "Longest such silence; also the wait before a node starts."),

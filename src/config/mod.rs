@@ -88,7 +88,7 @@ pub struct Config {
     /// Domains of virtual-host addressing.
     pub s3_domains: Vec<String>,
     /// Largest body inside a log entry, bytes.
-    pub inline_max: usize,
+    pub inline_max: u64,
     /// The index's block cache, bytes.
     pub cache_bytes: u64,
     /// Raft's times.
@@ -464,7 +464,7 @@ impl Config {
             default_buckets,
             region: from.text("region"),
             s3_domains: from.list("s3-domains"),
-            inline_max: from.number("inline-max", 0, 1 << 20)? as usize,
+            inline_max: from.number("inline-max", 0, 1 << 20)?,
             cache_bytes: from.number("cache-bytes", 1 << 20, 1 << 40)?,
             raft,
             threads: if threads { Some(from.number("threads", 1, 256)? as usize) } else { None },

@@ -195,6 +195,12 @@ impl Node {
         self.inner.host().ok().map(|host| host.metrics())
     }
 
+    /// As [`metrics`](Self::metrics), for those who do not hold the node.
+    pub fn meter(&self) -> impl Fn() -> Option<NodeMetrics> + Send + Sync + use<> {
+        let inner = self.inner.clone();
+        move || inner.host().ok().map(|host| host.metrics())
+    }
+
     /// Why it is not ready to serve, if it is not.
     pub fn not_ready(&self) -> Option<String> {
         match self.inner.host() {

@@ -93,10 +93,7 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
         let state = self.log.state();
-        Ok(LogState {
-            last_purged_log_id: state.purged.map(types::log_id),
-            last_log_id: state.last.map(types::log_id),
-        })
+        Ok(LogState { last_purged_log_id: state.purged.map(types::log_id), last_log_id: state.last.map(types::log_id) })
     }
 
     async fn get_log_reader(&mut self) -> Self {

@@ -1,0 +1,302 @@
+//! Puts a process together: replicas, gateway, admin API, ops listener; and takes it apart in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all, select_all};
+use holdfast_gateway::auth::{Buckets, KeyError, RootKey, Secret};
+use holdfast_gateway::membership::Membership;
+use holdfast_gateway::metrics::{self as gateway_metrics, GatewayMetrics};
+use holdfast_gateway::router::{RouteError, Router, RouterOptions};
+use holdfast_gateway::s3::{S3Config, S3Service};
+use holdfast_gateway::server::{Gateway, GatewayConfig, GatewayError, Readiness};
+use holdfast_replica::file::Files;
+use holdfast_replica::group::Timings;
+use holdfast_replica::index::engine::{Engine, EngineError, Fjall, FjallOptions};
+use holdfast_replica::node::{Node, NodeConfig, NodeError};
+use holdfast_wire::handshake::ClusterSecret;
+use holdfast_wire::heartbeat::ClusterView;
+use holdfast_wire::id::BucketName;
+use holdfast_wire::placement::Placement;
+use holdfast_wire::request::RootRefusal;
+use holdfast_wire::seam::Seams;
+use holdfast_wire::service::Service;
+use holdfast_wire::transport::Client;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::Admin;
+use crate::cluster::{Cluster, LocalViews, Views};
+use crate::config::Config;
+use crate::http::HttpServer;
+use crate::metrics;
+use crate::ops::{self, Ops, OpsHandler};
+use crate::sockets::{BindError, Sockets};
+use crate::status::Status;
+
+/// Pause before a default bucket is tried again.
+const BUCKET_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long work that outlives its client may take when the process stops.
+const TASKS_WITHIN: Duration = Duration::from_secs(10);
+/// Pause before a node is asked again whether it is ready.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Why a process does not start; one line each.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The data directory cannot be made.
+    #[error("data directory {}: {error}", path.display())]
+    Data {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The index.
+    #[error("data directory {}: {error}", path.display())]
+    Index {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        error: EngineError,
+    },
+    /// A replica.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The gateway.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    /// The root key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// What a process is made of.
+pub struct Plan {
+    /// Its configuration; listeners are bound in `sockets` under these addresses.
+    pub config: Config,
+    /// Its replicas: none for a gateway, several for `dev`.
+    pub nodes: Vec<NodeConfig>,
+    /// The listening sockets.
+    pub sockets: Arc<Sockets>,
+}
+
+/// A running process.
+pub struct Process {
+    nodes: Vec<Node>,
+    gateway: Option<S3>,
+    /// Creates the default buckets.
+    buckets: TaskTracker,
+    stop: CancellationToken,
+    ops: Arc<Ops>,
+    servers: Vec<HttpServer>,
+}
+
+/// The parts that answer S3.
+struct S3 {
+    server: Gateway,
+    /// Work that outlives a client who leaves.
+    tasks: TaskTracker,
+    membership: Arc<Membership>,
+    router: Router,
+}
+
+/// The configuration of the one replica of a `server` or `replica`.
+pub fn node_config(config: &Config) -> NodeConfig {
+    NodeConfig {
+        name: config.name.clone(),
+        data: config.data.clone(),
+        peers: config.peers.iter().map(|peer| (peer.name.clone(), peer.address.clone())).collect(),
+        listen: config.peer_listen.clone(),
+        address: config.peer_address.clone(),
+        secret: secret(config),
+        shards: config.shards,
+        replicas: config.replicas,
+        timings: Timings {
+            heartbeat_ms: config.raft.heartbeat_ms,
+            election_min_ms: config.raft.election_min_ms,
+            election_max_ms: config.raft.election_max_ms,
+        },
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..NodeConfig::default()
+    }
+}
+
+fn secret(config: &Config) -> ClusterSecret {
+    ClusterSecret::new(config.cluster_secret.reveal())
+}
+
+/// The gateway's view of the cluster.
+struct RouterViews(Router);
+
+impl Views for RouterViews {
+    fn view(&self) -> BoxFuture<'_, Option<Arc<ClusterView>>> {
+        futures::future::ready(self.0.view()).boxed()
+    }
+}
+
+impl Process {
+    /// Starts everything. Returns when every part runs; the cluster may take longer to be ready.
+    pub async fn start(plan: Plan, seams: Seams, files: Arc<dyn Files>) -> Result<Process, StartError> {
+        let Plan { config, nodes: planned, sockets } = plan;
+        let seams = Seams { net: sockets.clone(), ..seams };
+        let names: Vec<_> = planned.iter().map(|node| node.name.clone()).collect();
+        let mut seeds: Vec<_> = config.peers.iter().map(|peer| peer.address.clone()).collect();
+        seeds.extend(planned.iter().map(|node| node.address.clone()));
+        seeds.sort();
+        seeds.dedup();
+        let mut nodes = Vec::new();
+        for node in planned {
+            nodes.push(start_node(node, &config, &seams, &files).await?);
+        }
+        let client = Client::new(seams.clone(), secret(&config));
+        let local: Option<Arc<dyn Service>> = nodes.first().map(Node::service);
+
+        let meters: Vec<_> = names.iter().cloned().zip(nodes.iter().map(Node::meter)).collect();
+        let mut sources: Vec<metrics::Source> = vec![Box::new(move || {
+            let counted = meters.iter().filter_map(|(name, meter)| Some((name.clone(), meter()?)));
+            metrics::nodes(&counted.collect::<Vec<_>>())
+        })];
+        let mut gateway = None;
+        let (buckets, stop) = (TaskTracker::new(), CancellationToken::new());
+        let views: Arc<dyn Views> = match (&config.root, local) {
+            (Some(root), local) => {
+                let membership = Membership::start(client.clone(), local, seeds, seams.clone());
+                let router = Router::new(membership.clone(), seams.clone(), RouterOptions::default());
+                let counters = Arc::new(GatewayMetrics::default());
+                let (server, tasks) = start_gateway(&config, root, &router, &seams, counters.clone()).await?;
+                sources.push(Box::new(move || gateway_metrics::render(&counters)));
+                let counters = router.metrics().clone();
+                sources.push(Box::new(move || metrics::router(&counters)));
+                let making = create_buckets(router.clone(), config.default_buckets.clone(), root.access.clone());
+                buckets.spawn(stop.clone().run_until_cancelled_owned(making));
+                let views = Arc::new(RouterViews(router.clone()));
+                gateway = Some(S3 { server, tasks, membership, router });
+                views
+            }
+            (None, Some(local)) => Arc::new(LocalViews(local)),
+            (None, None) => unreachable!("a process without a replica is a gateway and has a root key"),
+        };
+        let cluster = Cluster::new(views, client, seams.random.clone());
+        let ops = Arc::new(Ops::new(cluster.clone(), files, names, sources));
+        let admin = Admin::new(cluster, config.admin_token.clone());
+        let mut servers = Vec::new();
+        if let Some(listener) = sockets.take(&config.admin_listen) {
+            servers.push(HttpServer::start(listener, Arc::new(admin)));
+        }
+        if let Some(listener) = sockets.take(&config.ops_listen) {
+            servers.push(HttpServer::start(listener, Arc::new(OpsHandler(ops.clone()))));
+        }
+        buckets.close();
+        Ok(Process { nodes, gateway, buckets, stop, ops, servers })
+    }
+
+    /// Waits until every group has a leader, every node of the process is ready, and the default buckets exist.
+    pub async fn ready(&self) {
+        if let Some(S3 { membership, router, .. }) = &self.gateway {
+            let router = router.clone();
+            membership
+                .until(move |_| {
+                    router.view().is_some_and(|view| {
+                        let status = Status::of(&view);
+                        !status.groups.is_empty() && status.groups.iter().all(|group| group.leader.is_some())
+                    })
+                })
+                .await;
+        }
+        while self.nodes.iter().any(|node| node.not_ready().is_some()) {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        self.buckets.wait().await;
+    }
+
+    /// Resolves with the reason once a replica cannot go on: the process must end at once.
+    pub async fn failed(&self) -> String {
+        if self.nodes.is_empty() {
+            return std::future::pending().await;
+        }
+        select_all(self.nodes.iter().map(|node| node.failed().boxed_local())).await.0
+    }
+
+    /// Takes no more requests, lets those under way finish, hands leaderships over, and ends every part.
+    pub async fn stop(self) {
+        self.ops.drain();
+        self.stop.cancel();
+        self.buckets.wait().await;
+        if let Some(S3 { server, tasks, membership, .. }) = self.gateway {
+            server.stop().await;
+            tasks.close();
+            if timeout(TASKS_WITHIN, tasks.wait()).await.is_err() {
+                tracing::warn!(tasks = tasks.len(), "work of clients that have left is cut off");
+            }
+            membership.stop().await;
+        }
+        join_all(self.nodes.into_iter().map(Node::stop)).await;
+        join_all(self.servers.into_iter().map(HttpServer::stop)).await;
+    }
+}
+
+async fn start_node(
+    node: NodeConfig,
+    config: &Config,
+    seams: &Seams,
+    files: &Arc<dyn Files>,
+) -> Result<Node, StartError> {
+    let path = node.data.join("index");
+    files.create_dir_all(&node.data).map_err(|error| StartError::Data { path: node.data.clone(), error })?;
+    let options = FjallOptions { cache_bytes: config.cache_bytes, ..FjallOptions::default() };
+    let engine = Fjall::open(&path, options).map_err(|error| StartError::Index { path, error })?;
+    let engine: Arc<dyn Engine> = Arc::new(engine);
+    Ok(Node::start(node, seams.clone(), files.clone(), engine).await?)
+}
+
+async fn start_gateway(
+    config: &Config,
+    root: &crate::config::RootKey,
+    router: &Router,
+    seams: &Seams,
+    metrics: Arc<GatewayMetrics>,
+) -> Result<(Gateway, TaskTracker), StartError> {
+    let key = RootKey::new(root.access.clone(), Secret::new(root.secret.reveal()))?;
+    let mut gateway = GatewayConfig::new(config.s3_listen.clone(), key);
+    gateway.domains = config.s3_domains.clone();
+    gateway.region = config.region.clone();
+    let mut s3 = S3Config::new(root.access.clone());
+    s3.inline_max = config.inline_max;
+    s3.region = config.region.clone();
+    let service = S3Service::new(router.clone(), seams.random.clone(), s3);
+    let view = router.clone();
+    let readiness: Readiness = Arc::new(move || {
+        let reasons = ops::not_ready(view.view().as_deref(), &[], false);
+        if reasons.is_empty() { Ok(()) } else { Err(reasons.join("; ")) }
+    });
+    let tasks = service.tasks().clone();
+    let buckets: Arc<dyn Buckets> = Arc::new(router.clone());
+    let server = Gateway::start(gateway, seams.clone(), service, Some(buckets), readiness, metrics).await?;
+    Ok((server, tasks))
+}
+
+/// Creates buckets until each exists.
+async fn create_buckets(router: Router, names: Vec<BucketName>, owner: String) {
+    for name in names {
+        loop {
+            match router.create_bucket(name.clone(), owner.clone(), Placement::default(), Vec::new()).await {
+                Ok(_) => {
+                    tracing::info!(bucket = %name, "created a default bucket");
+                    break;
+                }
+                Err(RouteError::Root(RootRefusal::BucketExists(_))) => break,
+                Err(error) => {
+                    tracing::debug!(bucket = %name, %error, "a default bucket is not there yet");
+                    tokio::time::sleep(BUCKET_AGAIN).await;
+                }
+            }
+        }
+    }
+}

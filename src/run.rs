@@ -1,0 +1,149 @@
+//! Runs a process of any role from its settings to its exit code.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_replica::file::RealFiles;
+use holdfast_wire::seam::Seams;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::cli::Flags;
+use crate::compose::{self, Plan, Process};
+use crate::config::key::Role;
+use crate::config::{Config, LogConfig};
+use crate::lock::DataLock;
+use crate::sockets::Sockets;
+use crate::{AnyError, FAILED, MISUSED, complain, dev, logging};
+
+/// Threads that run requests, unless configured.
+const THREADS_MAX: usize = 4;
+/// Threads for the few calls that block outside of lanes.
+const BLOCKING_MAX: usize = 16;
+/// After everything has stopped, blocked threads are waited for this long.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Runs until a signal or a fatal error.
+pub fn run(role: Role, nodes: usize, flags: Flags) -> ExitCode {
+    let config = match configure(role, flags) {
+        Ok(config) => config,
+        Err(error) => return complain(MISUSED, &error),
+    };
+    let threads = config.threads.unwrap_or_else(|| {
+        std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, THREADS_MAX)
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .max_blocking_threads(BLOCKING_MAX)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(MISUSED, &error),
+    };
+    let code = runtime.block_on(live(config, nodes));
+    runtime.shutdown_timeout(LEAVE_WITHIN);
+    code
+}
+
+fn configure(role: Role, flags: Flags) -> Result<Config, AnyError> {
+    let settings = crate::settings(flags)?;
+    logging::start(&LogConfig::new(&settings)?)?;
+    Ok(Config::new(role, &settings, &crate::read)?)
+}
+
+/// The two signals that ask for an orderly end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn live(config: Config, nodes: usize) -> ExitCode {
+    let began = Instant::now();
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return complain(MISUSED, &error),
+    };
+    let starting = async {
+        let lock = config.role.has_replica().then(|| DataLock::take(&RealFiles, &config.data)).transpose()?;
+        let plan = plan(config, nodes).await?;
+        let (config, nodes) = (plan.config.clone(), plan.nodes.len());
+        let process = Process::start(plan, Seams::real(), Arc::new(RealFiles)).await?;
+        Ok::<_, AnyError>((process, config, nodes, lock))
+    };
+    // The lock is held until everything has stopped.
+    let (process, config, nodes, _lock) = tokio::select! {
+        started = starting => match started {
+            Ok(started) => started,
+            Err(error) => return complain(MISUSED, &error),
+        },
+        () = signals.next() => return ExitCode::SUCCESS,
+    };
+    tracing::info!(
+        role = config.role.as_str(),
+        name = config.name,
+        version = env!("CARGO_PKG_VERSION"),
+        admin = config.admin_listen,
+        ops = config.ops_listen,
+        "started"
+    );
+    let ready = async {
+        process.ready().await;
+        tracing::info!(after_ms = began.elapsed().as_millis() as u64, "ready");
+        if config.role == Role::Dev {
+            print!("{}", dev::greeting(&config, nodes, began.elapsed()));
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = signals.next() => {}
+        reason = process.failed() => {
+            // Nothing may be answered, written or handed over any more.
+            complain(FAILED, &reason);
+            std::process::exit(FAILED.into());
+        }
+        () = ready => {}
+    }
+    tracing::info!("stopping");
+    tokio::select! {
+        () = process.stop() => {
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        () = signals.next() => complain(FAILED, &"stopped at once, at the second signal"),
+    }
+}
+
+/// Binds every listener.
+async fn plan(mut config: Config, nodes: usize) -> Result<Plan, AnyError> {
+    let seams = Seams::real();
+    let sockets = Arc::new(Sockets::new(seams.net.clone()));
+    if config.role == Role::Dev {
+        return Ok(dev::plan(config, nodes, sockets, &RealFiles, &*seams.random).await?);
+    }
+    if config.role.has_gateway() {
+        config.s3_listen = sockets.bind(&config.s3_listen, "S3").await?;
+    }
+    config.admin_listen = sockets.bind(&config.admin_listen, "the admin API").await?;
+    config.ops_listen = sockets.bind(&config.ops_listen, "metrics and health").await?;
+    let mut nodes = Vec::new();
+    if config.role.has_replica() {
+        config.peer_listen = sockets.bind(&config.peer_listen, "peers").await?;
+        nodes.push(compose::node_config(&config));
+    }
+    Ok(Plan { config, nodes, sockets })
+}
