@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub mod client;
 pub mod gap;
+pub mod pretend;
 pub mod workload;
 
 /// The end of what has no answer.
