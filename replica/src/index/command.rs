@@ -64,6 +64,7 @@ impl Envelope {
 }
 
 /// A change of one group's state.
+#[expect(clippy::large_enum_variant, reason = "nearly all commands are writes")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// A client's write (shards).

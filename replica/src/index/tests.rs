@@ -1,10 +1,20 @@
 //! The index as a whole, on both engines.
 
+use holdfast_wire::object::{NewBody, Source};
+use holdfast_wire::request::ListFrom;
+
 use super::command::Command;
 use super::engine::Memory;
 use super::*;
 
+mod cost;
+mod durability;
+mod formats;
+mod listing;
+mod model;
+mod root;
 mod support;
+mod writes;
 
 use support::*;
 

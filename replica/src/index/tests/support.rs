@@ -5,13 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holdfast_wire::bucket::{Bucket, BucketState};
 use holdfast_wire::condition::WriteCondition;
-use holdfast_wire::id::{BlobId, BucketId, GroupId, NodeId, ObjectKey, RequestId, UploadId};
+use holdfast_wire::id::{BlobId, BucketId, GroupId, NodeId, ObjectKey, RequestId, Seq, UploadId};
 use holdfast_wire::object::{Attributes, NewBody, Object, Source, Upload};
 use holdfast_wire::placement::Placement;
-use holdfast_wire::request::{CompleteUpload, CopyObject, PutObject, PutPart, Write};
+use holdfast_wire::request::{
+    CompleteUpload, CopyObject, ListFrom, ListObjects, ListUploads, PutObject, PutPart, Write,
+};
 
 use crate::index::command::{Command, Envelope, Outcome};
-use crate::index::engine::Engine;
+use crate::index::engine::{Engine, Space};
 use crate::index::{Effects, Entry, Index};
 use crate::position::Position;
 
@@ -22,6 +24,8 @@ pub const SHARD: GroupId = GroupId(3);
 pub struct Log {
     pub index: u64,
     pub effects: Effects,
+    /// Entries up to here are not applied again.
+    pub skip_to: u64,
 }
 
 impl Log {
@@ -38,6 +42,9 @@ impl Log {
     pub fn request(&mut self, index: &Index, request: Option<u128>, now_ms: u64, command: Command) -> Outcome {
         let envelope = Envelope { request: request.map(RequestId), now_ms, command };
         let position = self.position();
+        if position.index <= self.skip_to {
+            return Outcome::None;
+        }
         let (outcome, effects) = index.apply(position, Entry::Command(&envelope.encode())).unwrap();
         self.effects = effects;
         outcome
@@ -93,21 +100,6 @@ pub fn put(name: &str, body: NewBody) -> Command {
 pub fn delete(names: &[&str]) -> Command {
     let keys = names.iter().map(|name| (key(name), WriteCondition::default())).collect();
     Command::Write(Write::Delete { bucket: BucketId(1), keys })
-}
-
-pub fn copy_object(index: &Index, from: &str, to: &str) -> CopyObject {
-    let from_key = key(from);
-    let from_seq = index.object(BucketId(1), &from_key).unwrap().map(|object| object.summary.seq).unwrap_or_default();
-    CopyObject {
-        bucket: BucketId(1),
-        key: key(to),
-        condition: WriteCondition::default(),
-        from_bucket: BucketId(1),
-        from_key,
-        from_seq,
-        owner: "me".to_owned(),
-        attributes: Attributes::default(),
-    }
 }
 
 pub fn copy(index: &Index, from: &str, to: &str) -> Command {
@@ -171,4 +163,46 @@ pub fn bytes_of(index: &Index, object: &Object) -> String {
         Source::Blob(blob) => format!("<{blob}>"),
     });
     pieces.collect()
+}
+
+pub fn list(prefix: &str, delimiter: Option<&str>, limit: u32) -> ListObjects {
+    ListObjects {
+        bucket: BucketId(1),
+        prefix: prefix.to_owned(),
+        delimiter: delimiter.map(str::to_owned),
+        after: ListFrom::Start,
+        limit,
+    }
+}
+
+pub fn list_uploads(prefix: &str) -> ListUploads {
+    ListUploads { bucket: BucketId(1), prefix: prefix.to_owned(), delimiter: None, after: None, limit: 1000 }
+}
+
+/// A copy of the source as it is now.
+pub fn copy_object(index: &Index, from: &str, to: &str) -> CopyObject {
+    let source = index.object(BucketId(1), &key(from)).unwrap();
+    copy_of(from, source.map(|object| object.summary.seq).unwrap_or_default(), to)
+}
+
+pub fn copy_of(from: &str, from_seq: Seq, to: &str) -> CopyObject {
+    CopyObject {
+        bucket: BucketId(1),
+        key: key(to),
+        condition: WriteCondition::default(),
+        from_bucket: BucketId(1),
+        from_key: key(from),
+        from_seq,
+        owner: "me".to_owned(),
+        attributes: Attributes::default(),
+    }
+}
+
+/// All rows of a group, without group and generation.
+pub fn rows(index: &Index) -> Vec<(Space, Bytes, Bytes)> {
+    let reader = index.reader();
+    let rows = Space::ALL.into_iter().flat_map(|space| {
+        reader.rows().range(space, &[], &[]).map(move |row| row.map(|(key, value)| (space, key, value)))
+    });
+    rows.collect::<Result<_, _>>().unwrap()
 }

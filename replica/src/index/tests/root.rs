@@ -1,0 +1,220 @@
+//! What root does with each command.
+
+use holdfast_wire::bucket::{Bucket, BucketState};
+use holdfast_wire::heartbeat::NodeInfo;
+use holdfast_wire::id::{ClusterId, Epoch, NodeId};
+use holdfast_wire::placement::{GroupPlace, HashRange, Placement, ShardMap};
+use holdfast_wire::request::RootRefusal;
+
+use super::command::RootCommand;
+use super::support::*;
+use super::*;
+
+fn node(id: u64, name: &str) -> NodeInfo {
+    NodeInfo { id: NodeId(id), name: name.to_owned(), address: format!("{name}:9003"), version: "1".to_owned() }
+}
+
+fn place(group: u32, voters: &[u64]) -> GroupPlace {
+    GroupPlace {
+        group: GroupId(group),
+        range: (group > 0).then(|| HashRange::tile(2)[group as usize - 1]),
+        epoch: Epoch(1),
+        voters: voters.iter().copied().map(NodeId).collect(),
+    }
+}
+
+struct Cluster {
+    index: Index,
+    log: Log,
+}
+
+impl Cluster {
+    fn empty() -> Self {
+        Self { index: Index::open(Arc::new(Memory::new()), GroupId::ROOT).unwrap(), log: Log::default() }
+    }
+
+    fn new(nodes: u64, voters: &[u64]) -> Self {
+        let mut cluster = Self::empty();
+        let nodes = (1..=nodes).map(|id| node(id, &format!("n{id}"))).collect();
+        let groups = (0..3).map(|group| place(group, voters)).collect();
+        let layout = Layout { version: 0, nodes, map: ShardMap { epoch: Epoch(1), groups } };
+        let genesis = RootCommand::Genesis { cluster: ClusterId(5), layout, replicas: 3 };
+        assert_eq!(cluster.apply(genesis), Outcome::Done);
+        cluster
+    }
+
+    fn apply(&mut self, command: RootCommand) -> Outcome {
+        self.log.apply(&self.index, 10, Command::Root(command))
+    }
+
+    fn voters(&self) -> Vec<Vec<u64>> {
+        let groups = self.index.layout().map.groups;
+        groups.iter().map(|group| group.voters.iter().map(|voter| voter.0).collect()).collect()
+    }
+
+    fn epochs(&self) -> Vec<u64> {
+        self.index.layout().map.groups.iter().map(|group| group.epoch.0).collect()
+    }
+
+    fn create(&mut self, name: &str, owner: &str) -> Outcome {
+        self.apply(RootCommand::CreateBucket {
+            name: name.parse().unwrap(),
+            owner: owner.to_owned(),
+            placement: Placement::WholeKey,
+            tags: vec![],
+        })
+    }
+}
+
+fn bucket_in(outcome: Outcome) -> Bucket {
+    match outcome {
+        Outcome::Bucket(bucket) => bucket,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn genesis_happens_once() {
+    let mut cluster = Cluster::new(3, &[1, 2, 3]);
+    assert!(cluster.log.effects.layout);
+    assert_eq!((cluster.index.cluster(), cluster.index.layout().version), (Some(ClusterId(5)), 1));
+    let again = RootCommand::Genesis { cluster: ClusterId(6), layout: Layout::default(), replicas: 1 };
+    assert_eq!(cluster.apply(again), Outcome::Done);
+    assert_eq!(cluster.index.cluster(), Some(ClusterId(5)));
+    assert!(cluster.log.effects.is_empty());
+}
+
+#[test]
+fn a_bucket_lives_and_its_id_is_never_given_again() {
+    let mut cluster = Cluster::new(1, &[1]);
+    let created = bucket_in(cluster.create("bucket", "me"));
+    assert_eq!((created.state, created.id, created.created_ms), (BucketState::Creating, BucketId(1), 10));
+    assert!(!cluster.log.effects.layout);
+    assert_eq!(bucket_in(cluster.create("bucket", "me")), created, "asked again meanwhile");
+    assert_eq!(cluster.create("bucket", "you"), Outcome::RootRefused(RootRefusal::BucketBusy));
+    let name = created.name.clone();
+    let begin = RootCommand::BeginDeleteBucket { name: name.clone() };
+    assert_eq!(cluster.apply(begin.clone()), Outcome::RootRefused(RootRefusal::BucketBusy));
+    let tag = RootCommand::SetBucketTags { name: name.clone(), tags: vec![("a".to_owned(), "b".to_owned())] };
+    assert_eq!(cluster.apply(tag.clone()), Outcome::RootRefused(RootRefusal::BucketBusy));
+
+    let activate = RootCommand::ActivateBucket { bucket: created.id };
+    let active = bucket_in(cluster.apply(activate.clone()));
+    assert_eq!((active.state, active.revision), (BucketState::Active, 2));
+    assert_eq!(bucket_in(cluster.apply(activate.clone())), active);
+    let exists = RootRefusal::BucketExists(Box::new(active.clone()));
+    assert_eq!(cluster.create("bucket", "me"), Outcome::RootRefused(exists));
+    let tagged = bucket_in(cluster.apply(tag.clone()));
+    assert_eq!((tagged.tag("a"), tagged.revision), (Some("b"), 3));
+    assert_eq!(bucket_in(cluster.apply(tag.clone())).revision, 3);
+    let remove = RootCommand::RemoveBucket { bucket: created.id };
+    assert_eq!(cluster.apply(remove.clone()), Outcome::RootRefused(RootRefusal::BucketBusy));
+
+    let deleting = bucket_in(cluster.apply(begin.clone()));
+    assert_eq!((deleting.state, deleting.revision), (BucketState::Deleting, 4));
+    assert_eq!(bucket_in(cluster.apply(begin.clone())), deleting, "a deletion can be taken over");
+    for busy in [activate, tag] {
+        assert_eq!(cluster.apply(busy), Outcome::RootRefused(RootRefusal::BucketBusy));
+    }
+    assert_eq!(cluster.create("bucket", "me"), Outcome::RootRefused(RootRefusal::BucketBusy));
+    let abandon = RootCommand::AbandonDeleteBucket { bucket: created.id };
+    assert_eq!(bucket_in(cluster.apply(abandon.clone())).state, BucketState::Active);
+    assert_eq!(bucket_in(cluster.apply(abandon.clone())).revision, 5);
+    cluster.apply(begin.clone());
+    assert_eq!(cluster.apply(remove.clone()), Outcome::Done);
+    assert_eq!(cluster.apply(remove), Outcome::Done);
+    for gone in [abandon, begin, RootCommand::ActivateBucket { bucket: created.id }] {
+        assert_eq!(cluster.apply(gone), Outcome::RootRefused(RootRefusal::NoSuchBucket));
+    }
+    assert_eq!(bucket_in(cluster.create("bucket", "me")).id, BucketId(2));
+    assert_eq!(cluster.index.buckets().len(), 1);
+}
+
+#[test]
+fn a_new_node_gets_an_id_and_fills_groups_that_are_short() {
+    let mut cluster = Cluster::new(1, &[1]);
+    assert_eq!(cluster.apply(RootCommand::Join { node: node(0, "n2") }), Outcome::Joined { node: NodeId(2) });
+    assert_eq!(cluster.apply(RootCommand::Join { node: node(0, "n3") }), Outcome::Joined { node: NodeId(3) });
+    assert_eq!(cluster.apply(RootCommand::Join { node: node(0, "n4") }), Outcome::Joined { node: NodeId(4) });
+    assert_eq!(cluster.voters(), [[1, 2, 3], [1, 2, 3], [1, 2, 3]]);
+    assert_eq!(cluster.epochs(), [3, 3, 3]);
+    let layout = cluster.index.layout();
+    assert_eq!((layout.version, layout.map.epoch, layout.nodes.len()), (4, Epoch(4), 4));
+}
+
+#[test]
+fn a_join_under_a_taken_name_replaces_that_node() {
+    let mut cluster = Cluster::new(4, &[1, 2, 3]);
+    assert_eq!(cluster.apply(RootCommand::Join { node: node(0, "n2") }), Outcome::Joined { node: NodeId(5) });
+    assert_eq!(cluster.voters(), [[1, 3, 5], [1, 3, 5], [1, 3, 5]]);
+    assert_eq!(cluster.epochs(), [2, 2, 2]);
+    let ids = |cluster: &Cluster| cluster.index.layout().nodes.iter().map(|node| node.id.0).collect::<Vec<_>>();
+    assert_eq!(ids(&cluster), [1, 3, 4, 5]);
+    assert!(cluster.log.effects.layout);
+    // Its own id and name: nothing but its address may change.
+    let mut moved = node(5, "n2");
+    moved.address = "elsewhere:1".to_owned();
+    assert_eq!(cluster.apply(RootCommand::Join { node: moved }), Outcome::Joined { node: NodeId(5) });
+    assert_eq!((ids(&cluster), cluster.epochs()), (vec![1, 3, 4, 5], vec![2, 2, 2]));
+}
+
+#[test]
+fn a_removed_nodes_seats_go_to_the_least_used() {
+    let mut cluster = Cluster::new(5, &[1, 2, 3]);
+    assert_eq!(cluster.apply(RootCommand::RemoveNode { node: NodeId(2) }), Outcome::Done);
+    assert_eq!(cluster.voters(), [[1, 3, 4], [1, 3, 5], [1, 3, 4]]);
+    assert_eq!(
+        cluster.apply(RootCommand::RemoveNode { node: NodeId(2) }),
+        Outcome::RootRefused(RootRefusal::NoSuchNode)
+    );
+    cluster.apply(RootCommand::RemoveNode { node: NodeId(4) });
+    cluster.apply(RootCommand::RemoveNode { node: NodeId(5) });
+    assert_eq!(cluster.voters(), [[1, 3], [1, 3], [1, 3]], "shrunk: nobody is left");
+    cluster.apply(RootCommand::RemoveNode { node: NodeId(1) });
+    let before = cluster.index.layout();
+    assert_eq!(
+        cluster.apply(RootCommand::RemoveNode { node: NodeId(3) }),
+        Outcome::RootRefused(RootRefusal::TooFewNodes)
+    );
+    assert_eq!(cluster.index.layout(), before);
+    assert_eq!(cluster.apply(RootCommand::Join { node: node(0, "n1") }), Outcome::Joined { node: NodeId(6) });
+}
+
+#[test]
+fn voters_and_addresses_can_be_set() {
+    let mut cluster = Cluster::new(4, &[1, 2, 3]);
+    let set = |group, voters: &[u64]| RootCommand::SetVoters {
+        group: GroupId(group),
+        voters: voters.iter().copied().map(NodeId).collect(),
+    };
+    assert_eq!(cluster.apply(set(1, &[4, 2, 4])), Outcome::Done);
+    assert_eq!(cluster.voters(), [vec![1, 2, 3], vec![2, 4], vec![1, 2, 3]]);
+    assert_eq!((cluster.epochs(), cluster.log.effects.layout), (vec![1, 2, 1], true));
+    assert_eq!(cluster.apply(set(1, &[2, 4])), Outcome::Done);
+    assert!(cluster.log.effects.is_empty());
+    assert_eq!(cluster.apply(set(1, &[])), Outcome::RootRefused(RootRefusal::TooFewNodes));
+    assert_eq!(cluster.apply(set(1, &[9])), Outcome::RootRefused(RootRefusal::NoSuchNode));
+    assert_eq!(cluster.apply(set(9, &[1])), Outcome::None);
+
+    let mut moved = node(2, "other");
+    moved.address = "elsewhere:1".to_owned();
+    assert_eq!(cluster.apply(RootCommand::UpdateNode { node: moved.clone() }), Outcome::Done);
+    let known = &cluster.index.layout().nodes[1];
+    assert_eq!((&known.name[..], &known.address[..]), ("n2", "elsewhere:1"));
+    let version = cluster.index.layout().version;
+    cluster.apply(RootCommand::UpdateNode { node: moved });
+    assert_eq!(cluster.index.layout().version, version, "nothing new");
+    let unknown = RootCommand::UpdateNode { node: node(9, "n9") };
+    assert_eq!(cluster.apply(unknown), Outcome::RootRefused(RootRefusal::NoSuchNode));
+}
+
+#[test]
+fn every_command_has_an_outcome_before_genesis() {
+    let mut cluster = Cluster::empty();
+    assert_eq!(cluster.apply(RootCommand::Join { node: node(0, "n1") }), Outcome::Joined { node: NodeId(1) });
+    assert_eq!(bucket_in(cluster.create("bucket", "me")).id, BucketId(1));
+    let layout = Layout { nodes: vec![node(7, "n7")], ..Layout::default() };
+    cluster.apply(RootCommand::Genesis { cluster: ClusterId(5), layout, replicas: 3 });
+    assert_eq!(bucket_in(cluster.create("other", "me")).id, BucketId(2));
+    assert_eq!(cluster.apply(RootCommand::Join { node: node(0, "n8") }), Outcome::Joined { node: NodeId(8) });
+}
