@@ -52,7 +52,7 @@ struct Source {
     consumed: bool,
     /// Whether the body itself failed.
     broken: bool,
-    /// When the replica last asked for a byte or got one.
+    /// When the replica last got a byte.
     moved: Instant,
     /// Whether the replica of this attempt has taken any.
     taken: bool,
@@ -84,7 +84,7 @@ impl Kept {
             let chunk = chunk.map_err(|_| RouteError::Aborted)?;
             len += chunk.len();
             start.push(chunk);
-            if len >= KEPT {
+            if len > KEPT {
                 rest = Some(body);
                 break;
             }
@@ -132,8 +132,10 @@ impl Stream for Sending {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = self.start.pop_front();
         let mut source = self.shared.lock();
-        source.moved = Instant::now();
         source.taken = true;
+        if next.is_some() || source.rest.is_none() {
+            source.moved = Instant::now();
+        }
         if let Some(chunk) = next {
             return Poll::Ready(Some(Ok(chunk)));
         }
@@ -145,6 +147,9 @@ impl Stream for Sending {
         }
         let polled = rest.poll_next_unpin(cx);
         source.on_client = polled.is_pending();
+        if polled.is_ready() {
+            source.moved = Instant::now();
+        }
         match &polled {
             Poll::Ready(None) => source.rest = None,
             Poll::Ready(Some(Err(_))) => source.broken = true,

@@ -193,7 +193,7 @@ async fn hedges_stay_within_their_budget() {
         text(bench.get().await).await;
     }
     let hedges = bench.router.metrics().hedges.load(Ordering::Relaxed);
-    assert!((1..=30).contains(&hedges), "{hedges}");
+    assert!((15..=30).contains(&hedges), "ten saved up, and one for every twenty reads: {hedges}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -333,7 +333,8 @@ async fn bytes(got: Result<Got, RouteError>) -> (Vec<u8>, Option<CallError>) {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_that_break_off_go_on_from_another_replica() {
-    for ends in [Ends::Broken, Ends::Short, Ends::Stalled, Ends::Long] {
+    // Often enough to show that the replica that failed is not asked for the rest.
+    for ends in [Ends::Broken, Ends::Short, Ends::Stalled, Ends::Long].repeat(8) {
         let bench = bench(1).await;
         let mut first = None;
         bench.fleet.script(move |node, request| {
