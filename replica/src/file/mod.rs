@@ -5,6 +5,7 @@
 
 mod lane;
 mod real;
+mod simulated;
 
 use std::io;
 use std::path::Path;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 pub use lane::Lane;
 pub use real::RealFiles;
+pub use simulated::{Cut, Fault, SECTOR, SimulatedFiles};
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

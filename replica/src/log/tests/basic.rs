@@ -16,9 +16,7 @@ async fn open(dir: &tempfile::TempDir, options: LogOptions) -> Log {
 }
 
 async fn append(group: &GroupLog, entries: Vec<LogEntry>) {
-    let (done, result) = oneshot::channel();
-    group.append(entries, move |told| done.send(told).unwrap());
-    result.await.unwrap().unwrap();
+    super::append(group, entries).await.unwrap();
 }
 
 #[tokio::test]

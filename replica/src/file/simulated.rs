@@ -1,0 +1,635 @@
+//! Files in memory that forget like a disk whose power is cut.
+//!
+//! Bytes become durable with [`File::sync_data`], names with [`Files::sync_dir`]; [`SimulatedFiles::power_cut`] drops
+//! the rest or keeps a random part of it. Every run from the same seed and with the same calls is the same.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::{DirEntry, File, Files, Lane, Open, Space};
+
+/// Torn writes are torn at multiples of this many bytes.
+pub const SECTOR: usize = 512;
+
+/// What of the unsynced a power cut leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Nothing.
+    Clean,
+    /// Of every write a random set of sectors, in any order; of the changes of a directory a random first part.
+    Torn,
+}
+
+/// Which calls fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Writes and growth, with `EIO`.
+    Write,
+    /// `sync_data` and `sync_dir`, with `EIO`. What was to be synced stays unsynced.
+    Sync,
+    /// Reads, with `EIO`.
+    Read,
+}
+
+/// A file system in memory; clones are the same one.
+#[derive(Clone)]
+pub struct SimulatedFiles {
+    disk: Arc<Mutex<Disk>>,
+    /// The life that the handle belongs to, if it is a process's.
+    life: Option<u64>,
+}
+
+#[derive(Clone)]
+struct Disk {
+    random: u64,
+    inodes: BTreeMap<u64, Inode>,
+    dirs: BTreeMap<PathBuf, Dir>,
+    next_inode: u64,
+    /// Handles of earlier lives are dead.
+    life: u64,
+    operations: u64,
+    crash_at: Option<u64>,
+    crashed: bool,
+    faults: BTreeMap<u8, u64>,
+    capacity: u64,
+}
+
+#[derive(Clone, Default)]
+struct Inode {
+    current: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<Change>,
+    modified: u64,
+    /// Handles that are open.
+    open: u32,
+}
+
+#[derive(Clone)]
+enum Change {
+    Write(u64, Vec<u8>),
+    Len(u64),
+}
+
+#[derive(Clone, Default)]
+struct Dir {
+    current: BTreeMap<String, u64>,
+    durable: BTreeMap<String, u64>,
+    pending: Vec<BTreeMap<String, Option<u64>>>,
+}
+
+fn write_at(bytes: &mut Vec<u8>, offset: u64, new: &[u8]) {
+    let end = offset as usize + new.len();
+    if bytes.len() < end {
+        bytes.resize(end, 0);
+    }
+    bytes[offset as usize..end].copy_from_slice(new);
+}
+
+fn eio() -> io::Error {
+    io::Error::from_raw_os_error(5)
+}
+
+fn not_found() -> io::Error {
+    io::ErrorKind::NotFound.into()
+}
+
+fn crashed() -> io::Error {
+    io::Error::other("the simulated machine has crashed")
+}
+
+fn split(path: &Path) -> io::Result<(PathBuf, String)> {
+    let name = path.file_name().ok_or_else(not_found)?.to_string_lossy().into_owned();
+    Ok((path.parent().unwrap_or(Path::new("")).to_owned(), name))
+}
+
+impl Disk {
+    /// Steele, Lea, Flood: "Fast splittable pseudorandom number generators", the mixing of `SplitMix64`.
+    fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Counts one call that changes something.
+    fn operation(&mut self, fault: Option<Fault>) -> io::Result<()> {
+        if self.crashed {
+            return Err(crashed());
+        }
+        if self.crash_at.is_some_and(|at| self.operations >= at) {
+            self.crashed = true;
+            return Err(crashed());
+        }
+        self.operations += 1;
+        self.fault(fault)
+    }
+
+    fn fault(&mut self, fault: Option<Fault>) -> io::Result<()> {
+        if self.crashed {
+            return Err(crashed());
+        }
+        if let Some(left) = fault.and_then(|fault| self.faults.get_mut(&(fault as u8))) {
+            if *left == 0 {
+                return Err(eio());
+            }
+            *left -= 1;
+        }
+        Ok(())
+    }
+
+    fn used(&self) -> u64 {
+        let named = self.dirs.values().flat_map(|dir| dir.current.values());
+        named.map(|inode| self.inodes[inode].current.len() as u64).sum()
+    }
+
+    fn grow(&self, inode: u64, len: u64) -> io::Result<()> {
+        let more = len.saturating_sub(self.inodes[&inode].current.len() as u64);
+        match self.used() + more > self.capacity {
+            true if more > 0 => Err(io::Error::from_raw_os_error(28)),
+            _ => Ok(()),
+        }
+    }
+
+    fn dir(&mut self, path: &Path) -> io::Result<&mut Dir> {
+        self.dirs.get_mut(path).ok_or_else(not_found)
+    }
+
+    fn change(&mut self, path: &Path, changes: BTreeMap<String, Option<u64>>) -> io::Result<()> {
+        let dir = self.dir(path)?;
+        apply(&mut dir.current, &changes);
+        dir.pending.push(changes);
+        Ok(())
+    }
+
+    fn collect(&mut self) {
+        let dirs = self.dirs.values();
+        let named = dirs.flat_map(|dir| {
+            let pending = dir.pending.iter().flat_map(|changes| changes.values().flatten());
+            dir.current.values().chain(dir.durable.values()).chain(pending).copied()
+        });
+        let named = named.collect::<std::collections::BTreeSet<_>>();
+        self.inodes.retain(|id, inode| inode.open > 0 || named.contains(id));
+    }
+
+    fn power_cut(&mut self, cut: Cut) {
+        self.life += 1;
+        self.crashed = false;
+        self.crash_at = None;
+        self.faults.clear();
+        let ids = self.inodes.keys().copied().collect::<Vec<_>>();
+        for id in ids {
+            let pending = std::mem::take(&mut self.inodes.get_mut(&id).expect("listed above").pending);
+            let mut bytes = std::mem::take(&mut self.inodes.get_mut(&id).expect("listed above").durable);
+            for change in pending.iter().filter(|_| cut == Cut::Torn) {
+                match change {
+                    Change::Write(offset, new) => self.tear(&mut bytes, *offset, new),
+                    Change::Len(len) if self.random() % 2 == 0 => bytes.resize(*len as usize, 0),
+                    Change::Len(_) => {}
+                }
+            }
+            let inode = self.inodes.get_mut(&id).expect("listed above");
+            inode.open = 0;
+            inode.current.clone_from(&bytes);
+            inode.durable = bytes;
+        }
+        let paths = self.dirs.keys().cloned().collect::<Vec<_>>();
+        for path in paths {
+            let count = self.dirs[&path].pending.len() as u64 + 1;
+            let kept = if cut == Cut::Torn { (self.random() % count) as usize } else { 0 };
+            let dir = self.dirs.get_mut(&path).expect("listed above");
+            for changes in dir.pending.drain(..).take(kept) {
+                apply(&mut dir.durable, &changes);
+            }
+            dir.current.clone_from(&dir.durable);
+        }
+        self.collect();
+    }
+
+    /// Keeps all, nothing, or some sectors of a write.
+    fn tear(&mut self, bytes: &mut Vec<u8>, offset: u64, new: &[u8]) {
+        let chance = match self.random() % 4 {
+            0 => 0,
+            1 => 100,
+            _ => self.random() % 100,
+        };
+        let mut from = 0;
+        while from < new.len() {
+            let sector = SECTOR - (offset as usize + from) % SECTOR;
+            let to = (from + sector).min(new.len());
+            if self.random() % 100 < chance {
+                write_at(bytes, offset + from as u64, &new[from..to]);
+            }
+            from = to;
+        }
+    }
+}
+
+fn apply(names: &mut BTreeMap<String, u64>, changes: &BTreeMap<String, Option<u64>>) {
+    for (name, inode) in changes {
+        match inode {
+            Some(inode) => names.insert(name.clone(), *inode),
+            None => names.remove(name),
+        };
+    }
+}
+
+impl SimulatedFiles {
+    /// An empty file system.
+    pub fn new(seed: u64) -> Self {
+        let mut dirs = BTreeMap::new();
+        dirs.insert(PathBuf::from("/"), Dir::default());
+        dirs.insert(PathBuf::new(), Dir::default());
+        let disk = Disk {
+            random: seed,
+            inodes: BTreeMap::new(),
+            dirs,
+            next_inode: 1,
+            life: 0,
+            operations: 0,
+            crash_at: None,
+            crashed: false,
+            faults: BTreeMap::new(),
+            capacity: 1 << 40,
+        };
+        Self { disk: Arc::new(Mutex::new(disk)), life: None }
+    }
+
+    /// A handle for a process that runs until the next power cut: later calls of what is left of it fail.
+    pub fn process(&self) -> Self {
+        Self { disk: self.disk.clone(), life: Some(self.disk.lock().life) }
+    }
+
+    fn lock(&self) -> io::Result<MutexGuard<'_, Disk>> {
+        let disk = self.disk.lock();
+        if self.life.is_some_and(|life| life != disk.life) { Err(crashed()) } else { Ok(disk) }
+    }
+
+    /// Cuts the power and restores it: what is durable stays, of the rest what `cut` says; open handles are dead;
+    /// crashes and faults that were asked for are forgotten.
+    pub fn power_cut(&self, cut: Cut) {
+        self.disk.lock().power_cut(cut);
+    }
+
+    /// After `count` more operations that change something, the next one and all calls after it fail until
+    /// [`power_cut`](Self::power_cut).
+    pub fn crash_after(&self, count: u64) {
+        let mut disk = self.disk.lock();
+        disk.crash_at = Some(disk.operations + count);
+    }
+
+    /// Whether the crash that was asked for has come.
+    pub fn has_crashed(&self) -> bool {
+        self.disk.lock().crashed
+    }
+
+    /// Operations so far that changed something.
+    pub fn operations(&self) -> u64 {
+        self.disk.lock().operations
+    }
+
+    /// Lets `count` more calls of a kind pass; all later ones fail until [`heal`](Self::heal).
+    pub fn fail_after(&self, fault: Fault, count: u64) {
+        self.disk.lock().faults.insert(fault as u8, count);
+    }
+
+    /// Ends all faults.
+    pub fn heal(&self) {
+        self.disk.lock().faults.clear();
+    }
+
+    /// Bytes that all files together may have; writes beyond fail with `ENOSPC`.
+    pub fn set_capacity(&self, bytes: u64) {
+        self.disk.lock().capacity = bytes;
+    }
+
+    /// Another file system with the same content, durable or not. Files that are open here are not open there.
+    pub fn fork(&self) -> Self {
+        let mut disk = self.disk.lock().clone();
+        disk.inodes.values_mut().for_each(|inode| inode.open = 0);
+        Self { disk: Arc::new(Mutex::new(disk)), life: None }
+    }
+
+    /// Bytes that all files have.
+    pub fn used(&self) -> u64 {
+        self.disk.lock().used()
+    }
+
+    /// Changes a file's durable bytes behind everybody's back.
+    pub fn corrupt(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        let (dir, name) = split(path)?;
+        let mut disk = self.disk.lock();
+        let id = *disk.dir(&dir)?.current.get(&name).ok_or_else(not_found)?;
+        let inode = disk.inodes.get_mut(&id).expect("names lead to inodes");
+        change(&mut inode.current);
+        inode.durable.clone_from(&inode.current);
+        inode.pending.clear();
+        Ok(())
+    }
+}
+
+impl Files for SimulatedFiles {
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
+        let (dir, name) = split(path)?;
+        let mut disk = self.lock()?;
+        if how == Open::Create {
+            disk.operation(None)?;
+        }
+        disk.fault(None)?;
+        let found = disk.dir(&dir)?.current.get(&name).copied();
+        let inode = match (found, how) {
+            (Some(_), Open::Create) => return Err(io::ErrorKind::AlreadyExists.into()),
+            (None, Open::Create) => {
+                let inode = disk.next_inode;
+                disk.next_inode += 1;
+                disk.inodes.insert(inode, Inode::default());
+                disk.change(&dir, BTreeMap::from([(name, Some(inode))]))?;
+                inode
+            }
+            (Some(inode), _) => inode,
+            (None, _) => return Err(not_found()),
+        };
+        let life = disk.life;
+        disk.inodes.get_mut(&inode).expect("names lead to inodes").open += 1;
+        Ok(Arc::new(SimulatedFile { disk: self.disk.clone(), inode, life, writes: how != Open::Read }))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.lock()?;
+        if disk.dirs.contains_key(path) {
+            return disk.fault(None);
+        }
+        disk.operation(None)?;
+        let mut whole = PathBuf::new();
+        for part in path.components() {
+            whole.push(part);
+            if part != Component::RootDir {
+                disk.dirs.entry(whole.clone()).or_default();
+            }
+        }
+        Ok(())
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let mut disk = self.lock()?;
+        disk.fault(None)?;
+        let names = disk.dir(path)?.current.clone();
+        let files = names.into_iter().map(|(name, inode)| {
+            let inode = &disk.inodes[&inode];
+            DirEntry { name, len: inode.current.len() as u64, modified_ms: inode.modified, is_dir: false }
+        });
+        let mut entries = files.collect::<Vec<_>>();
+        for dir in disk.dirs.keys().filter(|dir| dir.parent() == Some(path)) {
+            let name = dir.file_name().map(|name| name.to_string_lossy().into_owned());
+            entries.extend(name.map(|name| DirEntry { name, len: 0, modified_ms: 0, is_dir: true }));
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from_dir, from_name) = split(from)?;
+        let (to_dir, to_name) = split(to)?;
+        let mut disk = self.lock()?;
+        disk.operation(None)?;
+        disk.dir(&to_dir)?;
+        let inode = *disk.dir(&from_dir)?.current.get(&from_name).ok_or_else(not_found)?;
+        if from_dir == to_dir {
+            let mut changes = BTreeMap::from([(from_name, None)]);
+            changes.insert(to_name, Some(inode));
+            return disk.change(&from_dir, changes);
+        }
+        disk.change(&to_dir, BTreeMap::from([(to_name, Some(inode))]))?;
+        disk.change(&from_dir, BTreeMap::from([(from_name, None)]))
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        let (dir, name) = split(path)?;
+        let mut disk = self.lock()?;
+        disk.operation(None)?;
+        if !disk.dir(&dir)?.current.contains_key(&name) {
+            return Err(not_found());
+        }
+        disk.change(&dir, BTreeMap::from([(name, None)]))
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.lock()?;
+        disk.operation(None)?;
+        let inside = disk.dirs.keys().any(|dir| dir.parent() == Some(path));
+        if inside || !disk.dir(path)?.current.is_empty() {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        disk.dirs.remove(path);
+        Ok(())
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let mut disk = self.lock()?;
+        disk.operation(Some(Fault::Sync))?;
+        let dir = disk.dir(path)?;
+        dir.durable.clone_from(&dir.current);
+        dir.pending.clear();
+        disk.collect();
+        Ok(())
+    }
+
+    fn space(&self, _path: &Path) -> io::Result<Space> {
+        let mut disk = self.lock()?;
+        disk.fault(None)?;
+        Ok(Space { total: disk.capacity, free: disk.capacity.saturating_sub(disk.used()) })
+    }
+
+    fn lane(&self, _name: &str) -> Lane {
+        Lane::inline()
+    }
+}
+
+struct SimulatedFile {
+    disk: Arc<Mutex<Disk>>,
+    inode: u64,
+    life: u64,
+    writes: bool,
+}
+
+impl Drop for SimulatedFile {
+    fn drop(&mut self) {
+        let mut disk = self.disk.lock();
+        if disk.life == self.life
+            && let Some(inode) = disk.inodes.get_mut(&self.inode)
+        {
+            inode.open -= 1;
+        }
+    }
+}
+
+impl SimulatedFile {
+    fn with<T>(&self, work: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
+        let mut disk = self.disk.lock();
+        if disk.life != self.life {
+            return Err(crashed());
+        }
+        work(&mut disk)
+    }
+
+    fn change(&self, end: impl FnOnce(&Inode) -> u64, change: Change) -> io::Result<()> {
+        self.with(|disk| {
+            if !self.writes {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+            disk.operation(Some(Fault::Write))?;
+            disk.grow(self.inode, end(&disk.inodes[&self.inode]))?;
+            let modified = disk.operations;
+            let inode = disk.inodes.get_mut(&self.inode).expect("open files have inodes");
+            inode.modified = modified;
+            match &change {
+                Change::Write(offset, bytes) => write_at(&mut inode.current, *offset, bytes),
+                Change::Len(len) => inode.current.resize(*len as usize, 0),
+            }
+            inode.pending.push(change);
+            Ok(())
+        })
+    }
+}
+
+impl File for SimulatedFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.with(|disk| {
+            disk.fault(Some(Fault::Read))?;
+            let bytes = &disk.inodes[&self.inode].current;
+            let rest = bytes.get(offset as usize..).unwrap_or_default();
+            let count = rest.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        })
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.change(|_| offset + bytes.len() as u64, Change::Write(offset, bytes.to_vec()))
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.with(|disk| {
+            disk.operation(Some(Fault::Sync))?;
+            let inode = disk.inodes.get_mut(&self.inode).expect("open files have inodes");
+            for change in std::mem::take(&mut inode.pending) {
+                match change {
+                    Change::Write(offset, bytes) => write_at(&mut inode.durable, offset, &bytes),
+                    Change::Len(len) => inode.durable.resize(len as usize, 0),
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.change(|_| len, Change::Len(len))
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.with(|disk| {
+            disk.fault(None)?;
+            Ok(disk.inodes[&self.inode].current.len() as u64)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::{read, replace};
+
+    fn content(files: &SimulatedFiles, path: &str) -> Option<Vec<u8>> {
+        read(files, Path::new(path)).unwrap()
+    }
+
+    #[test]
+    fn only_the_synced_survives_a_power_cut() {
+        let files = SimulatedFiles::new(1);
+        files.create_dir_all(Path::new("/d")).unwrap();
+        let file = files.open(Path::new("/d/a"), Open::Create).unwrap();
+        file.write_all_at(b"durable", 0).unwrap();
+        file.sync_data().unwrap();
+        files.power_cut(Cut::Clean);
+        assert_eq!(content(&files, "/d/a"), None, "the name was not synced");
+        assert!(file.len().is_err(), "a handle of an earlier life");
+
+        let file = files.open(Path::new("/d/a"), Open::Create).unwrap();
+        file.write_all_at(b"durable", 0).unwrap();
+        file.sync_data().unwrap();
+        files.sync_dir(Path::new("/d")).unwrap();
+        file.write_all_at(b"PENDING", 0).unwrap();
+        file.set_len(100).unwrap();
+        assert_eq!(file.len().unwrap(), 100);
+        files.power_cut(Cut::Clean);
+        assert_eq!(content(&files, "/d/a").unwrap(), b"durable");
+    }
+
+    #[test]
+    fn a_replaced_file_is_old_or_new_at_every_crash() {
+        let path = Path::new("/d/a");
+        for cut in [Cut::Clean, Cut::Torn] {
+            for count in 0.. {
+                let files = SimulatedFiles::new(count);
+                files.create_dir_all(Path::new("/d")).unwrap();
+                replace(&files, path, &[1; 2000]).unwrap();
+                files.crash_after(count);
+                let done = replace(&files, path, &[2; 3000]).is_ok();
+                files.power_cut(cut);
+                let found = read(&files, path).unwrap().unwrap();
+                assert!(found == [2; 3000] || (!done && found == [1; 2000]), "crash after {count}");
+                if done {
+                    break;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn torn_writes_tear_at_sectors() {
+        let mut partial = 0;
+        for seed in 0..50 {
+            let files = SimulatedFiles::new(seed);
+            let file = files.open(Path::new("/a"), Open::Create).unwrap();
+            file.write_all_at(&[1; 8 * SECTOR], 0).unwrap();
+            file.sync_data().unwrap();
+            files.sync_dir(Path::new("/")).unwrap();
+            file.write_all_at(&[2; 8 * SECTOR], 0).unwrap();
+            files.power_cut(Cut::Torn);
+            let found = content(&files, "/a").unwrap();
+            let new = found.chunks(SECTOR).filter(|sector| **sector == [2; SECTOR]).count();
+            let old = found.chunks(SECTOR).filter(|sector| **sector == [1; SECTOR]).count();
+            assert_eq!(new + old, 8);
+            partial += (new > 0 && old > 0) as u32;
+        }
+        assert!(partial > 10, "{partial}");
+    }
+
+    #[test]
+    fn faults_and_limits() {
+        let files = SimulatedFiles::new(1);
+        let path = Path::new("/a");
+        let file = files.open(path, Open::Create).unwrap();
+        files.set_capacity(100);
+        assert_eq!(file.write_all_at(&[1; 101], 0).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        file.write_all_at(&[1; 60], 0).unwrap();
+        file.write_all_at(&[1; 60], 40).unwrap();
+        assert_eq!(files.space(path).unwrap(), Space { total: 100, free: 0 });
+        files.fail_after(Fault::Sync, 1);
+        file.sync_data().unwrap();
+        file.write_all_at(b"x", 0).unwrap();
+        assert_eq!(file.sync_data().unwrap_err().raw_os_error(), Some(5));
+        files.heal();
+        files.fail_after(Fault::Read, 0);
+        assert!(file.read_at(&mut [0; 1], 0).is_err());
+        files.heal();
+        files.crash_after(0);
+        assert!(!files.has_crashed());
+        assert!(file.set_len(1).is_err());
+        assert!(files.has_crashed() && files.open(path, Open::Read).is_err());
+    }
+}
