@@ -188,7 +188,7 @@ impl Disk {
             for change in pending.iter().filter(|_| cut == Cut::Torn) {
                 match change {
                     Change::Write(offset, new) => self.tear(&mut bytes, *offset, new),
-                    Change::Len(len) if self.random() % 2 == 0 => bytes.resize(*len as usize, 0),
+                    Change::Len(len) if self.random().is_multiple_of(2) => bytes.resize(*len as usize, 0),
                     Change::Len(_) => {}
                 }
             }

@@ -50,23 +50,27 @@ impl Group {
         self.entries.back().map(|(position, _)| *position).or(self.state.purged)
     }
 
-    /// Entries whose segment is gone were purged before it went: they are filled in and have to fall to a later purge.
-    fn restate(&mut self, state: Restated) -> bool {
+    /// Segments between the last one read and this one may be gone, with whatever they said: entries that they had are
+    /// filled in without a place, and entries that they cut may still be here. Neither outlives the log's end: an entry
+    /// that is still live there has its segment, whose own restatement makes the entry's index the next one.
+    fn restate(&mut self, state: Restated) {
         self.state = state;
         let last = state.last.filter(|last| last.index >= state.first);
-        let Some(last) = last else {
-            self.entries.clear();
-            return true;
-        };
+        let Some(last) = last else { return self.entries.clear() };
         while self.entries.back().is_some_and(|(back, _)| back.index > last.index) {
             self.entries.pop_back();
         }
         while self.entries.front().is_some_and(|(front, _)| front.index < state.first) {
             self.entries.pop_front();
         }
+        if self.entries.front().is_some_and(|(front, _)| front.index > state.first) {
+            self.entries.clear();
+        }
         let next = self.entries.back().map_or(state.first, |(back, _)| back.index + 1);
         self.entries.extend((next..=last.index).map(|index| (Position { index, ..last }, None)));
-        self.entries.back().is_some_and(|(back, _)| *back == last)
+        if let Some(back) = self.entries.back_mut().filter(|(back, _)| *back != last) {
+            *back = (last, None);
+        }
     }
 
     fn append(&mut self, position: Position, place: Place) -> bool {
@@ -309,7 +313,10 @@ impl Replay {
             }
             let group = groups.entry(id).or_default();
             let sound = match body {
-                Body::Restated(state) => group.restate(state),
+                Body::Restated(state) => {
+                    group.restate(state);
+                    true
+                }
                 Body::Entry(position) => group.append(position, place),
                 Body::Ballot(ballot) => {
                     group.state.ballot = Some(ballot);

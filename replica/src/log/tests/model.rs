@@ -94,7 +94,9 @@ impl Harness {
         change(models.entry(id).or_default());
         self.past.push(models);
         let (call, done) = (self.past.len() - 1, self.done.clone());
-        Box::new(move || drop(done.fetch_max(call, Ordering::SeqCst)))
+        Box::new(move || {
+            done.fetch_max(call, Ordering::SeqCst);
+        })
     }
 
     pub async fn step(&mut self, step: Step) {
@@ -145,7 +147,7 @@ impl Harness {
             }
             Step::Ballot(id) => {
                 self.serial += 1;
-                let ballot = Ballot { term: self.serial, node: NodeId(1), committed: self.serial % 2 == 0 };
+                let ballot = Ballot { term: self.serial, node: NodeId(1), committed: self.serial.is_multiple_of(2) };
                 let done = self.told(id, |model| model.ballot = Some(ballot));
                 if self.group(id).save_ballot(ballot).await.is_ok() {
                     done();
