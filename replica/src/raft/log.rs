@@ -134,3 +134,6 @@ impl RaftLogStorage<Types> for LogStore {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
