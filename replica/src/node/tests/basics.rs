@@ -2,7 +2,7 @@
 
 use super::*;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn three_nodes_found_a_cluster_and_every_replica_reads_what_was_acknowledged() {
     let cluster = Cluster::start(3, NodeConfig::default()).await;
     let bucket = cluster.create_bucket("photos").await;
@@ -19,7 +19,7 @@ async fn three_nodes_found_a_cluster_and_every_replica_reads_what_was_acknowledg
     assert_eq!(leaders.len(), 3, "three groups on three nodes have three leaders: {leaders:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_restart_of_all_nodes_keeps_everything() {
     let mut cluster = Cluster::start(3, NodeConfig::default()).await;
     let bucket = cluster.create_bucket("photos").await;
@@ -36,15 +36,15 @@ async fn a_restart_of_all_nodes_keeps_everything() {
     assert_eq!(cluster.get(2, bucket.id, "a/b", ReadMode::Strong).await.unwrap().as_deref(), Some(&b"two"[..]));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_wiped_node_comes_back_as_another_and_replaces_itself() {
     let mut cluster = Cluster::start(3, NodeConfig::default()).await;
     let bucket = cluster.create_bucket("photos").await;
     cluster.put(bucket.id, "a/b", b"one").await;
     cluster.stop_node(2).await;
     cluster.put(bucket.id, "a/c", b"while away").await;
-    std::fs::remove_dir_all(cluster.root.path().join(name(2))).unwrap();
-    cluster.engines[2] = Arc::new(Memory::new());
+    cluster.disks[2] = SimulatedFiles::new(9);
+    cluster.engines[2] = Arc::new(Memory::with_power_cuts());
     cluster.start_node(2).await;
     cluster.wait_ready().await;
     let id = cluster.nodes[2].as_ref().unwrap().inner.host().unwrap().id();

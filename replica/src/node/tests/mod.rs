@@ -1,6 +1,7 @@
-//! Whole nodes in one process, on a network in memory.
+//! Whole nodes in one thread, on a network, disks and time that are simulated.
 
 mod basics;
+mod hazards;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,21 +18,20 @@ use holdfast_wire::request::{
 };
 use holdfast_wire::seam::{MemoryNet, OsRandom, Random, Seams, SystemClock};
 use holdfast_wire::service::{Answer, Body};
-use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::{Node, NodeConfig};
-use crate::file::RealFiles;
+use crate::file::{Cut, SimulatedFiles};
 use crate::group::Timings;
-use crate::index::engine::{Engine, Memory};
+use crate::index::engine::Memory;
 
 /// Nodes n1, n2, … of one cluster.
 struct Cluster {
     net: MemoryNet,
-    root: TempDir,
     config: NodeConfig,
     nodes: Vec<Option<Node>>,
-    engines: Vec<Arc<dyn Engine>>,
+    disks: Vec<SimulatedFiles>,
+    engines: Vec<Arc<Memory>>,
 }
 
 fn name(at: usize) -> String {
@@ -44,14 +44,15 @@ impl Cluster {
         let timings = Timings { heartbeat_ms: 50, election_min_ms: 150, election_max_ms: 300 };
         let mut cluster = Self {
             net: MemoryNet::default(),
-            root: tempfile::tempdir().expect("a temporary directory"),
             config: NodeConfig { peers, timings, shards: 2, ..config },
             nodes: Vec::new(),
+            disks: Vec::new(),
             engines: Vec::new(),
         };
         for at in 0..count {
             cluster.nodes.push(None);
-            cluster.engines.push(Arc::new(Memory::new()));
+            cluster.disks.push(SimulatedFiles::new(at as u64));
+            cluster.engines.push(Arc::new(Memory::with_power_cuts()));
             cluster.start_node(at).await;
         }
         cluster.wait_ready().await;
@@ -61,19 +62,32 @@ impl Cluster {
     async fn start_node(&mut self, at: usize) {
         let config = NodeConfig {
             name: name(at),
-            data: self.root.path().join(name(at)),
+            data: "/data".into(),
             listen: format!("{}:1", name(at)),
             address: format!("{}:1", name(at)),
             ..self.config.clone()
         };
         let seams = Seams { net: self.net.host(&name(at)), clock: Arc::new(SystemClock), random: Arc::new(OsRandom) };
-        let node = Node::start(config, seams, Arc::new(RealFiles), self.engines[at].clone()).await;
+        let node = Node::start(config, seams, Arc::new(self.disks[at].process()), self.engines[at].clone()).await;
         self.nodes[at] = Some(node.expect("the node starts"));
     }
 
     async fn stop_node(&mut self, at: usize) {
         self.nodes[at].take().expect("it runs").stop().await;
         self.net.kill(&name(at));
+    }
+
+    /// The node dies and loses what it had not synced.
+    fn cut_power(&mut self, at: usize) {
+        drop(self.nodes[at].take().expect("it runs"));
+        self.net.kill(&name(at));
+        self.disks[at].power_cut(Cut::Clean);
+        self.engines[at].cut_power(0);
+    }
+
+    /// The first shard's member on a node, once it runs.
+    fn group(&self, at: usize) -> Option<Arc<crate::group::Group>> {
+        self.nodes[at].as_ref()?.inner.host().ok()?.group(GroupId(1)).ok()
     }
 
     fn running(&self) -> impl Iterator<Item = &Node> {
