@@ -26,7 +26,9 @@ type StoredMembership = openraft::alias::StoredMembershipOf<Types>;
 
 /// The least state machine: knows where it is.
 #[derive(Clone, Default)]
-struct Machine(Arc<Mutex<(Option<LogId>, StoredMembership, Option<SnapshotMeta>)>>);
+struct Machine(Arc<Mutex<Applied>>);
+
+type Applied = (Option<LogId>, StoredMembership, Option<SnapshotMeta>);
 
 impl RaftSnapshotBuilder<Types> for Machine {
     type SnapshotData = ();
