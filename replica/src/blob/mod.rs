@@ -14,6 +14,8 @@ mod error;
 pub mod fanout;
 pub mod format;
 mod lanes;
+#[cfg(test)]
+mod measure;
 pub mod peer;
 pub mod reader;
 pub mod stats;

@@ -1,7 +1,7 @@
 //! What the tests of this module share: stores on a temporary directory, files that fail on order, nodes on loopback.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use holdfast_wire::id::{BlobId, GroupId};
 use holdfast_wire::seam::{Seams, SystemClock};
 use holdfast_wire::service::Body;
 use holdfast_wire::transport::{Client, Handler, Identities, Target, serve};
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -43,11 +44,19 @@ pub struct Faults {
     pub fail_sync: AtomicBool,
     pub fail_sync_dir: AtomicBool,
     pub fail_read: AtomicBool,
+    /// What was done to files and directories, in order.
+    pub trace: Mutex<Vec<(&'static str, PathBuf)>>,
+}
+
+impl Faults {
+    fn note(&self, what: &'static str, path: &Path) {
+        self.trace.lock().push((what, path.to_owned()));
+    }
 }
 
 pub struct FaultyFiles(pub Arc<Faults>);
 
-struct FaultyFile(Arc<dyn File>, Arc<Faults>);
+struct FaultyFile(Arc<dyn File>, Arc<Faults>, PathBuf);
 
 fn fail_if(flag: &AtomicBool) -> io::Result<()> {
     // EIO
@@ -56,18 +65,20 @@ fn fail_if(flag: &AtomicBool) -> io::Result<()> {
 
 impl Files for FaultyFiles {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn File>> {
-        Ok(Arc::new(FaultyFile(RealFiles.open(path, how)?, self.0.clone())))
+        Ok(Arc::new(FaultyFile(RealFiles.open(path, how)?, self.0.clone(), path.to_owned())))
     }
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         RealFiles.create_dir_all(path)
     }
     fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.0.note("create_dir", path);
         RealFiles.create_dir(path)
     }
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         RealFiles.read_dir(path)
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.note("rename", to);
         RealFiles.rename(from, to)
     }
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -78,6 +89,7 @@ impl Files for FaultyFiles {
     }
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         fail_if(&self.0.fail_sync_dir)?;
+        self.0.note("sync_dir", path);
         RealFiles.sync_dir(path)
     }
     fn space(&self, path: &Path) -> io::Result<Space> {
@@ -99,10 +111,12 @@ impl File for FaultyFile {
             // ENOSPC
             return Err(io::Error::from_raw_os_error(28));
         }
+        self.1.note("write", &self.2);
         self.0.write_all_at(bytes, offset)
     }
     fn sync_data(&self) -> io::Result<()> {
         fail_if(&self.1.fail_sync)?;
+        self.1.note("sync_data", &self.2);
         self.0.sync_data()
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -147,7 +161,7 @@ impl Rig {
         writer.finish().await.unwrap()
     }
 
-    pub fn file(&self, id: BlobId) -> std::path::PathBuf {
+    pub fn file(&self, id: BlobId) -> PathBuf {
         let name = id.to_string();
         self.dir.path().join("blobs").join(GROUP.to_string()).join(&name[..2]).join(name)
     }

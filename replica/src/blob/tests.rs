@@ -70,6 +70,35 @@ async fn what_was_not_finished_is_not_there() {
 }
 
 #[tokio::test]
+async fn bytes_then_name_then_directory_are_synced_before_a_blob_is_reported() {
+    let rig = Rig::new().await;
+    for round in 0..2 {
+        let id = BlobId(A.0 + round);
+        rig.faults.trace.lock().clear();
+        rig.put(id, &bytes(3 * BATCH, 1)).await;
+        let trace = rig.faults.trace.lock().clone();
+        let (file, prefix) = (rig.file(id), rig.file(id).parent().unwrap().to_owned());
+        let (group, blobs) = (prefix.parent().unwrap().to_owned(), rig.dir.path().join("blobs"));
+        let last = |what: &str, path: Option<&std::path::Path>| {
+            let of = |(done, on): &(&str, std::path::PathBuf)| *done == what && path.is_none_or(|path| on == path);
+            trace.iter().rposition(of)
+        };
+        let order = [
+            last("write", None).unwrap(),
+            last("sync_data", None).unwrap(),
+            last("rename", Some(&file)).unwrap(),
+            last("sync_dir", Some(&prefix)).unwrap(),
+        ];
+        assert!(order.is_sorted(), "{trace:?}");
+        if round == 0 {
+            let made = last("create_dir", None).unwrap();
+            assert!(made < last("sync_dir", Some(&group)).unwrap(), "the new directory's own name");
+            assert!(made < last("sync_dir", Some(&blobs)).unwrap(), "and its parent's");
+        }
+    }
+}
+
+#[tokio::test]
 async fn leftovers_of_a_crash_are_removed_and_finished_blobs_stay() {
     let rig = Rig::new().await;
     rig.put(A, &bytes(1000, 1)).await;

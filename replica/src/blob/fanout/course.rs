@@ -1,8 +1,10 @@
 //! What an upload does next, from what is known about its copies. Pure: time comes in.
 //!
-//! A follower is *on pace* while no more than [`WINDOW`] bytes wait for it. One that is not holds the upload up; after
-//! [`PATIENCE`] in all it is dropped, provided the others on pace are a majority. Without them the client waits, for as
-//! long as the follower takes anything at all within [`STALL`].
+//! A follower is *on pace* while no more than [`WINDOW`] bytes wait for it. One that is not holds the upload up. While
+//! the others on pace are a majority it may do so for [`IDLE`] without taking anything, and for half of the upload's
+//! time in all (at least [`PATIENCE`]): it never makes an upload much slower than twice what it would be without it.
+//! Then it is dropped. When a majority needs it, the client waits, for as long as it takes anything at all within
+//! [`STALL`].
 
 use std::time::Duration;
 
@@ -11,18 +13,22 @@ use tokio::time::Instant;
 
 /// Bytes that may wait for a follower before it holds the upload up.
 pub const WINDOW: usize = 512 << 10;
-/// How long, in all, one follower may hold up an upload that could do without it.
-pub const PATIENCE: Duration = Duration::from_millis(750);
-/// As [`PATIENCE`], for a follower that never took a byte.
-pub const PATIENCE_AT_FIRST: Duration = Duration::from_millis(250);
+/// How long, in all, one follower may hold up an upload that could do without it; half of the upload's time if that is
+/// more.
+pub const PATIENCE: Duration = Duration::from_secs(1);
+/// How long such a follower may take nothing.
+pub const IDLE: Duration = Duration::from_secs(2);
+/// As [`IDLE`], for a follower that never took a byte: its node is probably gone.
+pub const IDLE_AT_FIRST: Duration = Duration::from_millis(250);
 /// A follower that takes nothing for so long while bytes wait for it has failed.
-pub const STALL: Duration = Duration::from_secs(5);
+pub const STALL: Duration = Duration::from_secs(10);
 /// A follower that was sent everything answers within this, or has failed.
-pub const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// When a majority has the blob, the others are waited for as long again as that took, within these bounds.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// When a majority has the blob, the others are waited for as long again as the majority took for its syncs, or half
+/// of the upload's time if that is more, within these bounds.
 pub const GRACE_MIN: Duration = Duration::from_millis(50);
 /// See [`GRACE_MIN`].
-pub const GRACE_MAX: Duration = Duration::from_secs(1);
+pub const GRACE_MAX: Duration = Duration::from_secs(5);
 
 /// A follower's part of an upload.
 #[derive(Clone, Debug)]
@@ -50,6 +56,7 @@ enum Standing {
 pub(super) struct Course {
     /// Copies wanted, this node's included.
     majority: usize,
+    began: Instant,
     followers: Vec<Follower>,
     /// When the last byte came in.
     ended: Option<Instant>,
@@ -80,7 +87,15 @@ impl Course {
     pub fn new(majority: usize, followers: usize, now: Instant) -> Self {
         let follower =
             Follower { standing: Standing::Going, behind: 0, moved: now, begun: false, held_up: Duration::ZERO };
-        Self { majority, followers: vec![follower; followers], ended: None, own: false, enough: None, holding: None }
+        Self {
+            majority,
+            began: now,
+            followers: vec![follower; followers],
+            ended: None,
+            own: false,
+            enough: None,
+            holding: None,
+        }
     }
 
     /// `behind` bytes wait for a follower, which last took some at `taken`.
@@ -152,14 +167,15 @@ impl Course {
         }
         let can_do_without =
             1 + self.count(|f| f.standing == Standing::Holds || f.going() && !f.lags()) >= self.majority;
-        let too_late = self.find(|f| f.lags() && f.held_up >= f.patience());
+        let patience = PATIENCE.max(now.saturating_duration_since(self.began) / 2);
+        let patient_until = |f: &Follower| (now + patience.saturating_sub(f.held_up)).min(f.moved + f.idle());
+        let too_late = self.find(|f| f.lags() && now >= patient_until(f));
         if let Some(late) = too_late.filter(|_| can_do_without) {
             return self.leave_out(late, CallError::Unavailable { reason: "fell behind".to_owned() });
         }
         self.holding.get_or_insert(now);
-        let lagging = self.followers.iter().filter(|f| f.lags());
-        let patience = lagging.map(|f| now + f.patience().saturating_sub(f.held_up)).min();
-        let look = self.stall_at().into_iter().chain(patience.filter(|_| can_do_without)).min();
+        let patient = self.followers.iter().filter(|f| f.lags()).map(patient_until).min();
+        let look = self.stall_at().into_iter().chain(patient.filter(|_| can_do_without)).min();
         Step::Hold(look.unwrap_or(now + STALL))
     }
 
@@ -178,7 +194,8 @@ impl Course {
             return Step::Hold(self.answer_at(ended).unwrap_or(deadline).min(deadline));
         }
         let enough = *self.enough.get_or_insert(now);
-        let grace = enough + enough.saturating_duration_since(ended).clamp(GRACE_MIN, GRACE_MAX);
+        let (syncs, all) = (enough.saturating_duration_since(ended), enough.saturating_duration_since(self.began));
+        let grace = enough + syncs.max(all / 2).clamp(GRACE_MIN, GRACE_MAX);
         if going && now < grace { Step::Hold(grace) } else { Step::Done(holders) }
     }
 
@@ -233,8 +250,8 @@ impl Follower {
         self.going() && self.behind > WINDOW
     }
 
-    fn patience(&self) -> Duration {
-        if self.begun { PATIENCE } else { PATIENCE_AT_FIRST }
+    fn idle(&self) -> Duration {
+        if self.begun { IDLE } else { IDLE_AT_FIRST }
     }
 }
 
@@ -258,6 +275,7 @@ mod tests {
         course.saw(0, 100, Some(t), t);
         course.saw(1, WINDOW + 1, Some(t), t);
         assert_eq!(course.next(t), Step::Hold(t + PATIENCE));
+        course.saw(1, WINDOW + 1, Some(t + ms(99)), t + ms(100));
         assert_eq!(course.next(t + ms(100)), Step::Hold(t + PATIENCE), "time adds up, it does not begin again");
         assert_eq!(course.next(t + PATIENCE), Step::Drop(1));
         assert!(matches!(course.next(t + PATIENCE), Step::Take(_)));
@@ -267,12 +285,12 @@ mod tests {
     fn one_that_never_began_is_given_less() {
         let (mut course, t) = three();
         course.saw(0, WINDOW + 1, None, t);
-        assert_eq!(course.next(t), Step::Hold(t + PATIENCE_AT_FIRST));
-        assert_eq!(course.next(t + PATIENCE_AT_FIRST), Step::Drop(0));
+        assert_eq!(course.next(t), Step::Hold(t + IDLE_AT_FIRST));
+        assert_eq!(course.next(t + IDLE_AT_FIRST), Step::Drop(0));
     }
 
     #[test]
-    fn time_on_pace_is_not_held_against_anybody() {
+    fn time_is_charged_while_a_follower_lags_and_not_while_it_is_on_pace() {
         let (mut course, t) = three();
         course.saw(1, WINDOW + 1, Some(t), t);
         course.next(t);
@@ -283,12 +301,24 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_follower_may_double_a_long_upload_but_not_stand_still() {
+        let (mut course, t) = three();
+        let now = t + Duration::from_secs(60);
+        course.saw(1, WINDOW + 1, Some(now), now);
+        assert_eq!(course.next(now), Step::Hold(now + IDLE));
+        let moved = now + ms(1500);
+        course.saw(1, WINDOW + 1, Some(moved), moved);
+        assert_eq!(course.next(moved), Step::Hold(moved + IDLE), "more than a second in all, of a minute");
+        assert_eq!(course.next(moved + IDLE), Step::Drop(1));
+    }
+
+    #[test]
     fn the_client_waits_for_a_follower_without_whom_there_is_no_majority() {
         let (mut course, t) = three();
         course.answered(0, Err(CallError::Overloaded));
         course.saw(1, WINDOW + 1, Some(t), t);
         assert_eq!(course.next(t), Step::Hold(t + STALL));
-        assert_eq!(course.next(t + PATIENCE * 3), Step::Hold(t + STALL));
+        assert_eq!(course.next(t + IDLE * 2), Step::Hold(t + STALL));
         assert_eq!(course.next(t + STALL), Step::Drop(1));
         assert!(matches!(course.next(t + STALL), Step::Fail(CallError::Unavailable { .. })));
     }
@@ -299,9 +329,9 @@ mod tests {
         course.saw(0, WINDOW + 1, Some(t), t);
         course.saw(1, WINDOW + 1, Some(t), t);
         assert_eq!(course.next(t), Step::Hold(t + STALL));
-        assert_eq!(course.next(t + ms(2000)), Step::Hold(t + STALL));
-        course.saw(0, 0, Some(t + ms(2000)), t + ms(2000));
-        assert_eq!(course.next(t + ms(2000)), Step::Drop(1), "now the first suffices");
+        assert_eq!(course.next(t + IDLE * 2), Step::Hold(t + STALL));
+        course.saw(0, 0, Some(t + IDLE * 2), t + IDLE * 2);
+        assert_eq!(course.next(t + IDLE * 2), Step::Drop(1), "now the first suffices");
     }
 
     #[test]
