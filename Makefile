@@ -36,7 +36,7 @@ fix: toolchain
 	cargo clippy --workspace --all-targets --locked --fix --allow-dirty --allow-staged
 
 bench: toolchain
-	cargo build --release --locked -p holdfast -p holdfast-tests
+	cargo build --release --locked -p holdfast -p holdfast-tests --bins
 	exec "$$CARGO_TARGET_DIR/release/bench" $(ARGS)
 
 # `rustup toolchain install` reaches for the network even when everything is there.
@@ -60,7 +60,8 @@ deny:
 	cargo deny --locked check licenses bans sources
 	cargo deny --locked check advisories || { cargo deny fetch db >/dev/null 2>&1 && exit 1; echo 'no advisory database at hand: advisories are not checked'; }
 
-# The end-to-end tests run the binary that the first line builds. The last line says how many tests there were.
+# The end-to-end tests run the binary that the first line builds: with everything that the second needs, so that both use
+# the same features of every crate and nothing is built twice. The last line says how many tests there were.
 check-tests:
-	cargo build --locked -p holdfast
+	cargo build --workspace --all-targets --locked
 	@.ci/count cargo test --workspace --locked --no-fail-fast
