@@ -10,6 +10,8 @@
 //! node), [`fanout`] (the leader's side of an upload).
 
 mod buffer;
+#[cfg(test)]
+mod crash_tests;
 mod error;
 pub mod fanout;
 pub mod format;
