@@ -5,6 +5,7 @@ mod read_index;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use holdfast_wire::bucket::{AckMode, BucketState};
@@ -52,6 +53,7 @@ pub struct Group {
     early: Early,
     read_index: ReadIndex,
     clock: Arc<dyn Clock>,
+    stopping: AtomicBool,
 }
 
 /// A proposal that went through.
@@ -127,7 +129,18 @@ impl Group {
             .await
             .map_err(|error| format!("group {id} cannot start: {error}"))?;
         let read_index = ReadIndex::start(id, own, raft.clone(), client, peers, timings);
-        Ok(Arc::new(Self { id, own, raft, index, log: group_log, applied, early, read_index, clock }))
+        Ok(Arc::new(Self {
+            id,
+            own,
+            raft,
+            index,
+            log: group_log,
+            applied,
+            early,
+            read_index,
+            clock,
+            stopping: AtomicBool::new(false),
+        }))
     }
 
     /// The group.
@@ -424,10 +437,15 @@ impl Group {
         }
     }
 
-    /// Resolves with the reason once the group can do nothing any more: the process must end.
+    /// Resolves with the reason once the group can do nothing any more, unless it was [stopped](Self::stop): the process
+    /// must end.
     pub async fn failed(&self) -> String {
         let mut metrics = self.raft.metrics();
-        match metrics.wait_until(|metrics| metrics.running_state.is_err()).await {
+        let failed = metrics.wait_until(|metrics| metrics.running_state.is_err()).await;
+        if self.stopping.load(Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
+        match failed {
             Ok(metrics) => match &metrics.running_state {
                 Err(fatal) => format!("group {}: {fatal}", self.id),
                 Ok(()) => unreachable!("waited for an error"),
@@ -438,6 +456,7 @@ impl Group {
 
     /// Stops the member; its state stays.
     pub async fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
         if let Err(error) = self.raft.shutdown().await {
             tracing::warn!(group = %self.id, %error, "a group did not stop cleanly");
         }

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::blob::{BlobError, BlobStore};
-use crate::file::Files;
+use crate::file::{self, Files};
 use crate::group::{Guards, Timings};
 use crate::index::engine::Engine;
 use crate::log::{Log, LogError, LogOptions};
@@ -153,7 +153,8 @@ impl Node {
         let data_error = |source| NodeError::Data { path: config.data.clone(), source };
         files.create_dir_all(&config.data).map_err(data_error)?;
         let stamp = Stamp::load(files.clone(), &config)?;
-        let log = Log::open(files.clone(), config.data.join("log"), config.log.clone()).await?;
+        let salt = log_salt(&*files, &config, &seams).map_err(data_error)?;
+        let log = Log::open(files.clone(), config.data.join("log"), LogOptions { salt, ..config.log }).await?;
         let blobs = BlobStore::open(files.clone(), config.data.join("blobs"), seams.clock.clone()).await?;
         let listener = seams
             .net
@@ -239,6 +240,24 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.stop.cancel();
         self.serving.cancel();
+    }
+}
+
+/// A random number that the log's checksums depend on, so that no client can make its bytes look like a record. Drawn
+/// once for a data directory, before there is a log.
+fn log_salt(files: &dyn Files, config: &NodeConfig, seams: &Seams) -> std::io::Result<u64> {
+    let path = config.data.join("log.salt");
+    match file::read(files, &path)?.as_deref().map(<[u8; 8]>::try_from) {
+        Some(Ok(salt)) => Ok(u64::from_le_bytes(salt)),
+        Some(Err(_)) => Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            "log.salt is damaged; to replace this node, empty its data directory and start it",
+        )),
+        None => {
+            let salt = seams.random.next_u64();
+            file::replace(files, &path, &salt.to_le_bytes())?;
+            Ok(salt)
+        }
     }
 }
 
