@@ -13,7 +13,6 @@ pub struct Lane(Option<mpsc::Sender<Job>>);
 
 impl Lane {
     /// A lane with a thread of its own.
-    #[expect(clippy::disallowed_methods, reason = "this is the thread seam; the thread ends with its last lane")]
     pub fn threaded(name: &str) -> Self {
         let (jobs, queue) = mpsc::channel::<Job>();
         let run = move || queue.into_iter().for_each(|job| job());

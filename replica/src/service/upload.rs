@@ -40,9 +40,10 @@ pub async fn upload(host: &Host, id: GroupId, blob: BlobId, body: Body) -> Resul
         return Err(CallError::NotLeader { leader });
     }
     let voters = group.status(0).voters;
+    // A follower that is known to be dead would hold the upload up; it fetches the blob when it is back.
     let followers: Vec<_> = voters
         .iter()
-        .filter(|voter| **voter != host.id())
+        .filter(|voter| **voter != host.id() && host.neighbours().alive(**voter).is_some())
         .filter_map(|voter| host.peers().target(*voter).map(|target| (*voter, target)))
         .collect();
     let majority = voters.len() / 2 + 1;

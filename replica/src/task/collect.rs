@@ -24,18 +24,20 @@ const PAGE: usize = 1000;
 
 /// Reclaims for ever.
 pub async fn run(host: Arc<Host>) {
-    for round in 1u64.. {
+    let mut round = 0u64;
+    loop {
         sleep(EVERY).await;
+        round += 1;
         for group in host.groups() {
             if let Err(error) = empty_trash(&host, &group).await {
                 tracing::warn!(group = %group.id(), error, "the trash was not emptied");
             }
-            if round % ORPHANS_EVERY == 0
+            if round.is_multiple_of(ORPHANS_EVERY)
                 && let Err(error) = remove_orphans(&host, &group).await
             {
                 tracing::warn!(group = %group.id(), error, "orphans were not removed");
             }
-            if round % ORPHANS_EVERY == 0 && group.leads() {
+            if round.is_multiple_of(ORPHANS_EVERY) && group.leads() {
                 let before_ms = host.seams().clock.unix_millis().saturating_sub(TRASH_MS);
                 let deadline = Instant::now() + Duration::from_secs(5);
                 let collected = group.propose(None, Command::Collect { before_ms }, AckMode::Majority, deadline).await;

@@ -153,7 +153,7 @@ impl Client {
                 .await
                 .map_err(|error| error.to_string())?;
             let (sender, connection) = http1::Builder::new()
-                .max_buf_size(1 << 20)
+                .max_buf_size(256 << 10)
                 .handshake(TokioIo::new(stream))
                 .await
                 .map_err(|error| error.to_string())?;

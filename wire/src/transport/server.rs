@@ -92,7 +92,7 @@ async fn connection(
         .map_err(|_| "no handshake in time".to_owned())?
         .map_err(|error| error.to_string())?;
     let service = service_fn(move |request| answer(handler.clone(), request));
-    let serving = http1::Builder::new().max_buf_size(1 << 20).serve_connection(TokioIo::new(stream), service);
+    let serving = http1::Builder::new().max_buf_size(256 << 10).serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
