@@ -3,6 +3,11 @@
 //!
 //! Batches go to the journal without a sync; after a power cut the database is a prefix of them: fjall syncs its journal
 //! before any of a keyspace reaches a table file. What an engine dropped in order had written is synced.
+//!
+//! Full write buffers are sealed here, by the writer, and fjall is told never to: fjall 3.1 asks its workers for it anew
+//! with every batch that finds the buffer full; when that fills their queue, the worker that seals the buffer waits for
+//! room in the queue that it alone empties, and nothing is flushed again. Sealed by the writer, at most four buffers wait
+//! and the fifth stalls the writer, which bounds memory.
 
 use std::ops::Bound;
 use std::path::Path;
@@ -10,8 +15,10 @@ use std::path::Path;
 use bytes::Bytes;
 use fjall::config::CompressionPolicy;
 use fjall::{
-    CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode, Readable, Snapshot,
+    AbstractTree, CompressionType, Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode,
+    Readable, Snapshot,
 };
+use parking_lot::Mutex;
 
 use super::{Durability, Engine, EngineError, EngineStats, Mutation, Row, Space, View, behind};
 
@@ -25,7 +32,7 @@ const SEPARATE_FROM: u32 = 512;
 pub struct FjallOptions {
     /// Block cache of all groups, bytes.
     pub cache_bytes: u64,
-    /// Each keyspace's write buffer, bytes; up to four of them wait for being flushed.
+    /// Each keyspace's write buffer, bytes; up to four more wait to be flushed.
     pub memtable_bytes: u64,
     /// Threads that flush and compact.
     pub workers: usize,
@@ -41,6 +48,8 @@ impl Default for FjallOptions {
 pub struct Fjall {
     database: Database,
     spaces: Spaces,
+    memtable_bytes: u64,
+    sealing: Mutex<()>,
 }
 
 #[derive(Clone)]
@@ -75,9 +84,7 @@ impl Fjall {
             .max_journaling_size(128 << 20)
             .worker_threads(options.workers.max(1))
             .open()?;
-        let memtable = options.memtable_bytes;
-        let common =
-            || KeyspaceCreateOptions::default().manual_journal_persist(true).max_memtable_size(memtable.max(1 << 20));
+        let common = || KeyspaceCreateOptions::default().manual_journal_persist(true).max_memtable_size(u64::MAX);
         let records = database.keyspace("records", common)?;
         let bodies = database.keyspace("bodies", || {
             let separation =
@@ -86,7 +93,23 @@ impl Fjall {
                 .with_kv_separation(Some(separation))
                 .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
         })?;
-        Ok(Self { database, spaces: Spaces { records, bodies } })
+        let memtable_bytes = options.memtable_bytes.max(64 << 10);
+        Ok(Self { database, spaces: Spaces { records, bodies }, memtable_bytes, sealing: Mutex::new(()) })
+    }
+
+    /// Hands full write buffers over to be flushed.
+    fn seal(&self) -> Result<(), EngineError> {
+        for keyspace in [&self.spaces.records, &self.spaces.bodies] {
+            let full = || keyspace.tree.active_memtable().size() > self.memtable_bytes;
+            // Another writer that is at it will do it.
+            if full()
+                && let Some(_sealing) = self.sealing.try_lock()
+                && full()
+            {
+                keyspace.rotate_memtable()?;
+            }
+        }
+        Ok(())
     }
 
     fn frozen(&self) -> Frozen {
@@ -131,7 +154,8 @@ impl Engine for Fjall {
             Durability::Buffered => None,
             Durability::Synced => Some(PersistMode::SyncAll),
         };
-        Ok(batch.durability(mode).commit()?)
+        batch.durability(mode).commit()?;
+        self.seal()
     }
 
     fn snapshot(&self) -> Box<dyn View> {
@@ -153,6 +177,7 @@ impl Engine for Fjall {
                     break;
                 }
                 batch.commit()?;
+                self.seal()?;
             }
         }
         Ok(())
@@ -200,4 +225,27 @@ fn rows<'a>(
         let (key, value) = guard.into_inner()?;
         Ok((key.into(), value.into()))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn write_buffers_stay_bounded_however_fast_the_writer() {
+        let directory = tempfile::tempdir().unwrap();
+        let memtable_bytes = 256 << 10;
+        let options = FjallOptions { memtable_bytes, ..FjallOptions::default() };
+        let engine = Fjall::open(directory.path(), options).unwrap();
+        // Small rows: many batches find the buffer full before it is sealed.
+        for key in 0..40_000u32 {
+            let key = key.to_be_bytes().to_vec();
+            let batch = vec![Mutation::Put(Space::Records, key, Bytes::from(vec![7; 200]))];
+            engine.write(batch, Durability::Buffered).unwrap();
+            let buffered = engine.database.write_buffer_size();
+            // One that is written to, four that wait, one that is being released.
+            assert!(buffered < 6 * memtable_bytes + memtable_bytes / 2, "{buffered} bytes wait");
+        }
+        assert_eq!(engine.range(Space::Records, b"", b"").count(), 40_000);
+    }
 }

@@ -43,33 +43,16 @@ fn cost() {
     let mut log = Log::default();
     log.apply(&index, 1, Command::InstallBucket(bucket(1)));
     let body = Bytes::from(vec![b'x'; 4096]);
-    let entries: Vec<Bytes> = (0..OBJECTS)
-        .map(|i| {
-            let command = put(&name(i), NewBody::Inline(body.clone()));
-            let request = Some(holdfast_wire::id::RequestId(i as u128 * 0x9e37_79b9_7f4a_7c15_f39c));
-            Envelope { request, now_ms: 1_700_000_000_000 + i as u64, command }.encode()
-        })
-        .collect();
-    measure("apply 4 KiB put", OBJECTS, || {
-        for entry in &entries {
-            let position = log.position();
-            index.apply(position, Entry::Command(entry)).unwrap();
-        }
-    });
-    drop(entries);
-    let small: Vec<Bytes> = (0..OBJECTS)
-        .map(|i| {
-            let request = Some(holdfast_wire::id::RequestId(i as u128 * 0x9e37_79b9_7f4a_7c15_f39c + 1));
-            Envelope { request, now_ms: 1_700_000_200_000 + i as u64, command: put(&name(i), inline("small")) }.encode()
-        })
-        .collect();
-    measure("apply replacing put of 5 bytes", OBJECTS, || {
-        for entry in &small {
-            let position = log.position();
-            index.apply(position, Entry::Command(entry)).unwrap();
-        }
-    });
-    drop(small);
+    let mut run = |what: &str, body: NewBody, from: usize| {
+        measure(what, OBJECTS, || {
+            for i in 0..OBJECTS {
+                let request = Some((from + i) as u128 * 0x9e37_79b9_7f4a_7c15_f39c);
+                log.request(&index, request, 1_700_000_000_000 + (from + i) as u64, put(&name(i), body.clone()));
+            }
+        });
+    };
+    run("encode and apply a 4 KiB put", NewBody::Inline(body), 0);
+    run("encode and apply a replacing put of 5 bytes", inline("small"), OBJECTS);
     measure("get", OBJECTS, || {
         for i in 0..OBJECTS {
             let reader = index.reader();
