@@ -1,20 +1,25 @@
 //! Whole nodes in one thread, on a network, disks and time that are simulated.
 
 mod basics;
+mod catching_up;
 mod hazards;
+mod life;
+mod modes;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_wire::bucket::{Bucket, ReadMode};
 use holdfast_wire::error::CallError;
-use holdfast_wire::id::{BucketId, GroupId, ObjectKey, RequestId};
+use holdfast_wire::frame::Framer;
+use holdfast_wire::id::{BlobId, BucketId, GroupId, ObjectKey, RequestId};
 use holdfast_wire::object::{Attributes, NewBody};
 use holdfast_wire::placement::{Placement, hash};
 use holdfast_wire::request::{
-    Freshness, GetObject, PutObject, RangeSpec, Read, ReadRequest, Request, Response, RootRequest, Write, WriteOutcome,
-    WriteRequest,
+    Freshness, GetObject, NotRead, PutObject, RangeSpec, Read, ReadRequest, Request, Response, RootRequest, Write,
+    WriteOutcome, WriteRequest,
 };
 use holdfast_wire::seam::{MemoryNet, OsRandom, Random, Seams, SystemClock};
 use holdfast_wire::service::{Answer, Body};
@@ -24,6 +29,7 @@ use super::{Node, NodeConfig};
 use crate::file::{Cut, SimulatedFiles};
 use crate::group::Timings;
 use crate::index::engine::Memory;
+use life::Life;
 
 /// Nodes n1, n2, … of one cluster.
 struct Cluster {
@@ -32,6 +38,8 @@ struct Cluster {
     nodes: Vec<Option<Node>>,
     disks: Vec<SimulatedFiles>,
     engines: Vec<Arc<Memory>>,
+    /// Set when the life of a node is over.
+    over: Vec<Arc<AtomicBool>>,
 }
 
 fn name(at: usize) -> String {
@@ -48,11 +56,13 @@ impl Cluster {
             nodes: Vec::new(),
             disks: Vec::new(),
             engines: Vec::new(),
+            over: Vec::new(),
         };
         for at in 0..count {
             cluster.nodes.push(None);
             cluster.disks.push(SimulatedFiles::new(at as u64));
             cluster.engines.push(Arc::new(Memory::with_power_cuts()));
+            cluster.over.push(Arc::default());
             cluster.start_node(at).await;
         }
         cluster.wait_ready().await;
@@ -67,8 +77,10 @@ impl Cluster {
             address: format!("{}:1", name(at)),
             ..self.config.clone()
         };
+        self.over[at] = Arc::default();
+        let engine = Arc::new(Life::new(self.engines[at].clone(), self.over[at].clone()));
         let seams = Seams { net: self.net.host(&name(at)), clock: Arc::new(SystemClock), random: Arc::new(OsRandom) };
-        let node = Node::start(config, seams, Arc::new(self.disks[at].process()), self.engines[at].clone()).await;
+        let node = Node::start(config, seams, Arc::new(self.disks[at].process()), engine).await;
         self.nodes[at] = Some(node.expect("the node starts"));
     }
 
@@ -80,6 +92,7 @@ impl Cluster {
     /// The node dies and loses what it had not synced.
     fn cut_power(&mut self, at: usize) {
         drop(self.nodes[at].take().expect("it runs"));
+        self.over[at].store(true, Ordering::Relaxed);
         self.net.kill(&name(at));
         self.disks[at].power_cut(Cut::Clean);
         self.engines[at].cut_power(0);
@@ -144,6 +157,36 @@ impl Cluster {
         layout.map.shard_of(hash(bucket, Placement::RootDirectory, key)).expect("the ranges tile the space").group
     }
 
+    /// Streams a body to the shard's leader, as a gateway does, and commits it.
+    async fn put_blob(&self, bucket: BucketId, key: &str, bytes: Bytes) -> BlobId {
+        let key: ObjectKey = key.parse().expect("a key");
+        let group = self.shard_of(bucket, &key);
+        let blob = BlobId(OsRandom.next_u128());
+        let deadline = Instant::now() + Duration::from_secs(20);
+        'uploading: loop {
+            for node in self.running() {
+                let chunks: Vec<_> = bytes.chunks(100_000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+                let body = Body::streamed(Framer::new(futures::stream::iter(chunks)));
+                match node.service().call(Request::UploadBlob { group, blob }, body).await {
+                    Ok(_) => break 'uploading,
+                    Err(error) => assert!(Instant::now() < deadline, "{error}"),
+                }
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        let write = WriteRequest {
+            group,
+            request: RequestId(OsRandom.next_u128()),
+            ack: None,
+            deadline_ms: 3000,
+            write: Write::Put(put(bucket, key, NewBody::Blob { id: blob, len: bytes.len() as u64 })),
+        };
+        match self.ask(Request::Write(write)).await {
+            Response::Written { outcome: WriteOutcome::Stored { .. }, .. } => blob,
+            other => panic!("{other:?}"),
+        }
+    }
+
     async fn put(&self, bucket: BucketId, key: &str, bytes: &[u8]) -> u64 {
         let key: ObjectKey = key.parse().expect("a key");
         let write = WriteRequest {
@@ -178,7 +221,7 @@ impl Cluster {
             self.nodes[at].as_ref().expect("it runs").service().call(Request::Read(read), Body::empty()).await;
         match answer? {
             (Response::Object { .. }, body) => body.collect(1 << 30).await.map(Some),
-            (Response::NotRead(_), _) => Ok(None),
+            (Response::NotRead(NotRead::NoSuchKey), _) => Ok(None),
             (other, _) => panic!("{other:?}"),
         }
     }
