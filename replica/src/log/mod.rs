@@ -26,12 +26,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_wire::id::GroupId;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use self::group::Group;
 use self::memory::Memory;
@@ -133,8 +135,15 @@ struct Shared {
     segments: Mutex<BTreeMap<u64, Held>>,
     stats: Mutex<LogStats>,
     room: Mutex<Room>,
+    /// When the disk was last asked for its free space, and that was plenty.
+    plenty: Mutex<Option<Instant>>,
     failed: watch::Sender<Option<Failure>>,
 }
+
+/// Free bytes beyond reserve and segments at which the disk has plenty, and for how long that is believed: no disk
+/// writes that much in that time.
+const PLENTY: u64 = 2 << 30;
+const PLENTY_FOR: Duration = Duration::from_millis(100);
 
 /// What the writer says about space.
 #[derive(Clone, Copy, Default)]
@@ -203,6 +212,7 @@ impl Log {
             groups: Mutex::new(groups),
             segments: Mutex::new(segments),
             stats: Mutex::default(),
+            plenty: Mutex::default(),
             room: Mutex::default(),
             failed: watch::Sender::new(None),
         });
@@ -251,8 +261,17 @@ impl Log {
     /// Leaders ask this before they propose; it is a promise of space for what a caller appends soon, not a reservation.
     pub fn has_room(&self, bytes: u64) -> bool {
         let shared = self.shared();
-        let Ok(space) = shared.files.space(&shared.dir) else { return false };
         let options = &shared.options;
+        // A disk with a lot of free space is not asked again for every entry.
+        let mut plenty = shared.plenty.lock();
+        if plenty.is_some_and(|asked| asked.elapsed() < PLENTY_FOR) {
+            return true;
+        }
+        let Ok(space) = shared.files.space(&shared.dir) else { return false };
+        if space.free > options.reserve_bytes + 4 * options.segment_bytes + PLENTY {
+            *plenty = Some(Instant::now());
+            return true;
+        }
         if space.free < options.reserve_bytes {
             return false;
         }
