@@ -60,10 +60,14 @@ fn asked_parts(parts: Vec<CompletedPart>) -> S3Result<Vec<AskedPart>> {
         let etag = part.e_tag.ok_or_else(|| s3_error!(MalformedXML))?;
         Ok(AskedPart { number, etag: etag.value().trim_matches('"').to_owned(), checksum })
     });
-    let parts = parts.collect::<S3Result<Vec<_>>>()?;
-    if !parts.is_sorted_by(|a, b| a.number < b.number) {
+    let mut parts = parts.collect::<S3Result<Vec<_>>>()?;
+    if !parts.is_sorted_by_key(|part| part.number) {
         return Err(s3_error!(InvalidPartOrder));
     }
+    // Of a part that was sent again, and is named again, the last counts.
+    parts.reverse();
+    parts.dedup_by_key(|part| part.number);
+    parts.reverse();
     Ok(parts)
 }
 
@@ -332,7 +336,9 @@ mod tests {
         };
         assert_eq!(code(asked_parts(vec![])), "MalformedXML");
         assert_eq!(code(asked_parts(vec![part(2), part(1)])), "InvalidPartOrder");
-        assert_eq!(code(asked_parts(vec![part(1), part(1)])), "InvalidPartOrder");
+        let again = CompletedPart { e_tag: Some(ETag::Strong("again".to_owned())), ..part(1) };
+        let twice = asked_parts(vec![part(1), again, part(2)]).unwrap();
+        assert_eq!(twice.iter().map(|part| part.etag.as_str()).collect::<Vec<_>>(), ["again", "abc"]);
         assert_eq!(code(asked_parts(vec![part(0)])), "InvalidArgument");
         assert_eq!(code(asked_parts(vec![CompletedPart { e_tag: None, ..part(1) }])), "MalformedXML");
         assert_eq!(asked_parts(vec![part(1), part(3)]).unwrap()[1].etag, "abc");

@@ -13,12 +13,12 @@ use holdfast_wire::request::{GetObject, RangeSpec};
 use http::{HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 use s3s::dto::{
-    ChecksumMode, GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput, HeadObjectInput,
-    HeadObjectOutput, Range, StorageClass, StreamingBlob,
+    ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
+    HeadObjectInput, HeadObjectOutput, Range, StorageClass, StreamingBlob,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::answer::{etag, http_date, int, read, set_checksum, set_checksum_and_kind, timestamp};
+use super::answer::{etag, http_date, int, kind, read, set_checksum, set_checksum_and_kind, timestamp};
 use super::request::{key, modes, part_number, version};
 use super::{ResponseStatus, S3Service, condition, tags};
 
@@ -91,7 +91,12 @@ macro_rules! add_checksum {
                 RangeSpec::Part(number) if !object.detail.parts.is_empty() => {
                     let part = object.detail.parts.iter().find(|part| part.number == number);
                     let checksum = part.and_then(|part| part.checksum.as_ref());
-                    set_checksum!($output, checksum.filter(|checksum| checksum.kind == ChecksumKind::FullObject));
+                    let whole = checksum.filter(|checksum| checksum.kind == ChecksumKind::FullObject);
+                    set_checksum!($output, whole);
+                    // The kind is the object's, beside the part's value.
+                    if let (Some(_), Some(of_object)) = (whole, object.checksum()) {
+                        $output.checksum_type = Some(ChecksumType::from_static(kind(of_object.kind)));
+                    }
                 }
                 RangeSpec::Part(_) => set_checksum_and_kind!($output, &object.checksum()),
                 RangeSpec::FromTo { .. } | RangeSpec::From(_) | RangeSpec::Suffix(_) => {}

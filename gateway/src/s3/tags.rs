@@ -34,6 +34,8 @@ pub fn of_header(text: &str) -> S3Result<Vec<(String, String)>> {
         tags.push((decode(name)?, decode(value)?));
     }
     check(&tags, OBJECT_TAGS_MAX)?;
+    // A set: listed by name.
+    tags.sort();
     Ok(tags)
 }
 
