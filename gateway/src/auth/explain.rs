@@ -1,7 +1,8 @@
 //! What a signature mismatch tells the client: the canonical request and the string to sign as this server computed
 //! them, as AWS does. They show what differs and hold no secret: the client sent all of it.
 
-use http::{HeaderMap, Method, Uri};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use s3s_sigv4::{AmzDate, AuthorizationV4, CredentialV4, Payload};
 
 use crate::guard::query;
@@ -18,6 +19,21 @@ impl Signed {
     /// Keeps the parts of a request's head.
     pub fn of(parts: &http::request::Parts) -> Self {
         Self { method: parts.method.clone(), uri: parts.uri.clone(), headers: parts.headers.clone() }
+    }
+
+    /// The same request without its signature, and with this `Range`, which s3s can read. Nobody signed that: it may
+    /// do only what a [`Pass`](super::pass::Pass) lets it do.
+    pub fn unsigned(&self, range: Option<HeaderValue>) -> http::Request<()> {
+        let mut request = http::Request::new(());
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = without_signature(&self.uri);
+        *request.headers_mut() = self.headers.clone();
+        request.headers_mut().remove(header::AUTHORIZATION);
+        match range {
+            Some(range) => request.headers_mut().insert(header::RANGE, range),
+            None => request.headers_mut().remove(header::RANGE),
+        };
+        request
     }
 
     /// What the request declared as the hash of its body.
@@ -87,6 +103,21 @@ impl Signed {
         pairs.sort_by(|one, other| one.0.cmp(&other.0));
         pairs
     }
+}
+
+/// The parameters of a presigned URL.
+const IN_QUERY: [&str; 6] =
+    ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature"];
+
+/// The same target without the parameters of a presigned URL.
+fn without_signature(uri: &Uri) -> Uri {
+    let Some(query) = uri.query() else { return uri.clone() };
+    let rest = query.split('&').filter(|one| !query::pairs(one).any(|pair| IN_QUERY.contains(&pair.name.as_ref())));
+    let target = format!("{}?{}", uri.path(), rest.collect::<Vec<_>>().join("&"));
+    let mut parts = uri.clone().into_parts();
+    // Fewer bytes of what was a target already.
+    parts.path_and_query = PathAndQuery::try_from(target).ok();
+    Uri::from_parts(parts).unwrap_or_default()
 }
 
 fn told(

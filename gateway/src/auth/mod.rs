@@ -3,6 +3,7 @@
 pub mod access;
 pub mod explain;
 pub mod keys;
+pub mod pass;
 
 pub use self::access::{Access, Buckets};
 pub use self::keys::{KeyError, RootKey, Secret};

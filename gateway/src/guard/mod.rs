@@ -8,11 +8,13 @@
 
 pub mod cors;
 pub mod credentials;
+pub mod document;
 pub mod error_xml;
 pub mod head;
 pub mod host;
 pub mod path;
 pub mod query;
+pub mod range;
 pub mod refusal;
 pub mod request_id;
 pub mod table;

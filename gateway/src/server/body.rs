@@ -1,12 +1,13 @@
 //! Bodies in both directions: the request's with its pace watched, the response's with its end noticed.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_wire::object::ChecksumAlgorithm;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
@@ -14,6 +15,8 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::exchange::Completion;
+use crate::checksum::Hasher;
+use crate::checksum::claim::{Claim, Mismatch};
 use crate::limits::Limits;
 use crate::metrics::GatewayMetrics;
 
@@ -26,6 +29,9 @@ pub enum BodyError {
     /// A document is longer than any that S3 knows.
     #[error("the request's document is too large")]
     TooLarge,
+    /// A document is not what the request's head says of it.
+    #[error("{0}")]
+    Mismatch(Mismatch),
     /// The connection broke off, or the framing was wrong.
     #[error("the request's body broke off: {0}")]
     Broken(#[from] hyper::Error),
@@ -55,12 +61,14 @@ struct Told {
     progress: AtomicU8,
     /// What came, of documents only; s3s holds the same bytes.
     kept: Option<Mutex<Vec<Bytes>>>,
+    /// How a document differs from what the request's head says of it.
+    mismatch: OnceLock<Mismatch>,
 }
 
 impl Report {
     fn new(keep: bool) -> Self {
         let kept = keep.then(Mutex::default);
-        Self(Arc::new(Told { progress: AtomicU8::new(Progress::Unread as u8), kept }))
+        Self(Arc::new(Told { progress: AtomicU8::new(Progress::Unread as u8), kept, mismatch: OnceLock::new() }))
     }
 
     fn set(&self, progress: Progress) {
@@ -80,6 +88,27 @@ impl Report {
         ALL[usize::from(self.0.progress.load(Ordering::Relaxed))]
     }
 
+    /// The body came to its end: holds a document to what its request's head says of it.
+    fn ended(&self, claim: Option<&Claim>) -> Result<(), BodyError> {
+        self.set(Progress::Ended);
+        let (Some(claim), Some(kept)) = (claim, &self.0.kept) else { return Ok(()) };
+        let kept = kept.lock();
+        let hash = |algorithm| {
+            let mut hasher = Hasher::new(algorithm);
+            kept.iter().for_each(|bytes| hasher.update(bytes));
+            hasher.finish()
+        };
+        match claim.judge(&hash(ChecksumAlgorithm::Md5), &hash(claim.algorithm()), None) {
+            Ok(_) => Ok(()),
+            Err(mismatch) => Err(BodyError::Mismatch(self.0.mismatch.get_or_init(|| mismatch).clone())),
+        }
+    }
+
+    /// How a document differs from what its request's head says of it.
+    pub fn mismatch(&self) -> Option<&Mismatch> {
+        self.0.mismatch.get()
+    }
+
     /// The SHA-256 of a document that came to its end, in hexadecimal digits.
     pub fn document_hash(&self) -> Option<String> {
         let kept = self.0.kept.as_ref().filter(|_| self.progress() == Progress::Ended)?;
@@ -94,17 +123,25 @@ pub struct Upload {
     pace: Pace,
     /// How many bytes may still come.
     room: u64,
+    /// What its head says of a document, until it was held to it.
+    claim: Option<Claim>,
     metrics: Arc<GatewayMetrics>,
     report: Report,
 }
 
 impl Upload {
-    /// Watches `inner`; a `document` is read whole by s3s.
-    pub fn new(inner: Incoming, document: bool, limits: &Limits, metrics: Arc<GatewayMetrics>) -> (Self, Report) {
+    /// Watches `inner`; a `document` is read whole by s3s, and is what `claim` says or ends in an error.
+    pub fn new(
+        inner: Incoming,
+        document: bool,
+        claim: Option<Claim>,
+        limits: &Limits,
+        metrics: Arc<GatewayMetrics>,
+    ) -> (Self, Report) {
         let report = Report::new(document);
         let pace = Pace::new(limits.body_timeout, limits.min_body_rate);
         let room = if document { limits.max_document_bytes } else { u64::MAX };
-        (Self { inner, pace, room, metrics, report: report.clone() }, report)
+        (Self { inner, pace, room, claim, metrics, report: report.clone() }, report)
     }
 }
 
@@ -130,8 +167,10 @@ impl Body for Upload {
                 };
                 this.room = room;
                 this.report.keep(frame.data_ref());
-                if this.inner.is_end_stream() {
-                    this.report.set(Progress::Ended);
+                if this.inner.is_end_stream()
+                    && let Err(mismatch) = this.report.ended(this.claim.take().as_ref())
+                {
+                    return Poll::Ready(Some(Err(mismatch)));
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -139,10 +178,10 @@ impl Body for Upload {
                 this.report.set(Progress::Broken);
                 Poll::Ready(Some(Err(error.into())))
             }
-            Poll::Ready(None) => {
-                this.report.set(Progress::Ended);
-                Poll::Ready(None)
-            }
+            Poll::Ready(None) => match this.report.ended(this.claim.take().as_ref()) {
+                Ok(()) => Poll::Ready(None),
+                Err(mismatch) => Poll::Ready(Some(Err(mismatch))),
+            },
         }
     }
 

@@ -1,5 +1,6 @@
 //! One request and its response: request id, gate, guard, s3s, and what is put right on the way out.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -15,10 +16,11 @@ use super::body::{Progress, Reply, Report, Upload};
 use super::connection::{Active, Pulse};
 use super::{READY_PATH, Shared};
 use crate::auth::explain::Signed;
+use crate::auth::pass::Pass;
 use crate::guard::refusal::{Cause, Refusal};
 use crate::guard::request_id::RequestId;
 use crate::guard::table::Operation;
-use crate::guard::{self, error_xml, head};
+use crate::guard::{self, document, error_xml, head, range};
 use crate::limits::Permit;
 use crate::s3::ResponseStatus;
 
@@ -120,13 +122,17 @@ pub async fn answer(
         completion.operation = Operation::Health;
         ready(&shared)
     } else {
-        match admit(&shared, &parts, &mut completion) {
-            Ok(()) => {
+        let claim = admit(&shared, &parts, &mut completion).and_then(|()| match empty {
+            true => Ok(None),
+            false => document::claim(completion.operation, &parts.headers),
+        });
+        match claim {
+            Ok(claim) => {
                 let body = if empty {
                     s3s::Body::empty()
                 } else {
-                    let (upload, told) =
-                        Upload::new(incoming, !completion.operation.streams(), &shared.limits, shared.metrics.clone());
+                    let document = !completion.operation.streams();
+                    let (upload, told) = Upload::new(incoming, document, claim, &shared.limits, shared.metrics.clone());
                     report = Some(told);
                     s3s::Body::http_body(upload)
                 };
@@ -190,8 +196,23 @@ async fn dispatch(
 ) -> Response<Content> {
     let signed = Signed::of(&parts);
     parts.extensions.insert(completion.id);
-    let span = tracing::info_span!("s3", id = %completion.id, operation = completion.operation.name());
-    let called = shared.protocol.call(Request::from_parts(parts, body)).instrument(span).await;
+    let span = || tracing::info_span!("s3", id = %completion.id, operation = completion.operation.name());
+    let meant = if report.is_none() { range::meant(completion.operation, &parts.headers) } else { None };
+    let pass = meant.as_ref().map(|_| Pass::default());
+    if let Some(pass) = &pass {
+        parts.extensions.insert(pass.clone());
+    }
+    let mut called = shared.protocol.call(Request::from_parts(parts, body)).instrument(span()).await;
+    // The range stands under the signature: s3s checks that first, and then refuses what it cannot read.
+    if let (Some(meant), Some(pass)) = (meant, pass.filter(Pass::is_earned)) {
+        let mut again = signed.unsigned(match meant {
+            range::Meant::Nothing => None,
+            range::Meant::Range(range) => Some(range),
+        });
+        again.extensions_mut().insert(completion.id);
+        again.extensions_mut().insert(pass);
+        called = shared.protocol.call(again.map(|()| s3s::Body::empty())).instrument(span()).await;
+    }
     let response = match called {
         Ok(response) => response,
         Err(error) => {
@@ -222,20 +243,28 @@ async fn dispatch(
 
 /// What the client did to its body explains an error better than what the handler made of it.
 fn blame(status: StatusCode, report: &Report, signed: &Signed) -> Option<Refusal> {
-    let bad = |code, message| Some(Refusal::new(StatusCode::BAD_REQUEST, code, message, Cause::BrokenBody));
+    let bad = |code, message: Cow<'static, str>| {
+        Some(Refusal::new(StatusCode::BAD_REQUEST, code, message, Cause::BrokenBody))
+    };
     match report.progress() {
+        Progress::Ended
+            if status.is_server_error()
+                && let Some(mismatch) = report.mismatch() =>
+        {
+            bad("BadDigest", mismatch.to_string().into())
+        }
         Progress::TooSlow => Some(Refusal::request_timeout(Cause::SlowBody)),
         Progress::TooLarge => Some(head::document_too_large()),
         Progress::Broken if status.is_server_error() => bad(
             "IncompleteBody",
-            "You did not provide the number of bytes specified by the Content-Length HTTP header.",
+            "You did not provide the number of bytes specified by the Content-Length HTTP header.".into(),
         ),
         // s3s reads documents itself and calls a wrong hash an internal error.
         Progress::Ended if status == StatusCode::INTERNAL_SERVER_ERROR => {
             let declared = signed.payload_hash().filter(|hash| hash.len() == 64)?;
             let differs = report.document_hash().is_some_and(|hash| hash != declared);
             let message = "The provided 'x-amz-content-sha256' header does not match what was computed.";
-            if differs { bad("XAmzContentSHA256Mismatch", message) } else { None }
+            if differs { bad("XAmzContentSHA256Mismatch", message.into()) } else { None }
         }
         Progress::Broken | Progress::Unread | Progress::Ended => None,
     }

@@ -124,6 +124,7 @@ impl S3 for Fake {
         let object = self.object(&request.input.key).ok_or_else(|| s3_error!(NoSuchKey))?;
         let output = GetObjectOutput {
             content_length: Some(object.len() as i64),
+            content_range: request.input.range.map(|range| range.to_header_string()),
             body: Some(StreamingBlob::from(s3s::Body::from(object))),
             ..Default::default()
         };

@@ -2,10 +2,12 @@
 
 mod client;
 mod cost;
+mod document;
 mod fake;
 mod forgery;
 mod framing;
 mod guarding;
+mod range;
 mod slow;
 mod stopping;
 
