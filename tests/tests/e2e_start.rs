@@ -86,8 +86,7 @@ fn what_cannot_work_is_refused_in_one_line() {
         drop(taken);
 
         let far = ["server", "--data", "data", "--name", "n1", "--peers", "n1=node-1.example:9003"];
-        refused(dir.path(), &[], &far, "cluster-secret")
-            .or_else(|_| refused(dir.path(), &[], &far, "HOLDFAST_CLUSTER_SECRET"))?;
+        refused(dir.path(), &[], &far, "HOLDFAST_CLUSTER_SECRET")?;
         Ok(())
     };
     if let Err(failure) = test() {
