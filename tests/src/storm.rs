@@ -18,6 +18,8 @@ use crate::wait;
 /// The bucket of the workload.
 pub const BUCKET: &str = "storm";
 
+const PROBED: &str = "probed";
+
 /// Load on a cluster.
 pub struct Storm {
     workload: Workload,
@@ -30,15 +32,17 @@ pub fn rounds(otherwise: usize) -> usize {
 }
 
 impl Storm {
-    /// Makes the bucket, starts the load and waits until it is under way. `change` adapts the plan.
+    /// Makes the buckets, starts the load and waits until it is under way. `change` adapts the plan.
     pub async fn start(cluster: &Cluster, shards: usize, change: impl FnOnce(&mut Plan)) -> Result<Self, Failure> {
         let (gateways, keys) = (cluster.gateways(), cluster.keys());
         let mut raw = Raw::new(&gateways[0], keys.clone(), Duration::from_secs(15));
-        let created = raw.call(Call::bucket(Method::PUT, BUCKET)).await?;
-        if !created.status.is_success() {
-            return Err(Failure::new(format!("no bucket: {} {}", created.status, created.text())));
+        for bucket in [BUCKET, PROBED] {
+            let created = raw.call(Call::bucket(Method::PUT, bucket)).await?;
+            if !created.status.is_success() {
+                return Err(Failure::new(format!("no bucket: {} {}", created.status, created.text())));
+            }
         }
-        let probes = Probes::start(&gateways, keys, BUCKET, shards).await?;
+        let probes = Probes::start(&gateways, keys, PROBED, shards).await?;
         let mut plan = Plan::new(gateways, keys.clone(), BUCKET);
         change(&mut plan);
         println!("seed {}", plan.seed);

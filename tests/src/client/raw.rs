@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -199,6 +199,10 @@ impl Raw {
                 true => drop(headers.insert(name, value)),
                 false => drop(headers.append(name, value)),
             }
+        }
+        if matches!(call.method, Method::PUT | Method::POST) {
+            // hyper leaves it out when there is no body, and S3 wants it.
+            headers.entry(CONTENT_LENGTH).or_insert_with(|| call.body.len().into());
         }
         let hash = if call.sign_body { hex::encode(Sha256::digest(&call.body)) } else { UNSIGNED.into() };
         self.signer.sign(call.method.as_str(), &call.path, &call.query, &mut headers, &hash, SystemTime::now());

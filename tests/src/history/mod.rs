@@ -31,7 +31,7 @@ pub struct Record {
     pub end: u64,
     /// What is known of it.
     pub outcome: Outcome,
-    /// `x-holdfast-seq` of the answer: the version written, or the version read.
+    /// `x-holdfast-seq` of the answer: the place in the log that a change got, or up to which a read looked.
     pub seq: Option<Seq>,
 }
 

@@ -61,7 +61,6 @@ struct Stored {
     body: Bytes,
     etag: String,
     meta: Vec<(String, String)>,
-    version: u64,
 }
 
 struct Upload {
@@ -217,7 +216,7 @@ impl State {
             ("PUT", false, None) => self.put(key, headers, body),
             _ => {
                 self.delete(&key);
-                reply(StatusCode::NO_CONTENT, "")
+                with(reply(StatusCode::NO_CONTENT, ""), "x-holdfast-seq", &format!("1-{}", self.version))
             }
         }
     }
@@ -259,7 +258,7 @@ impl State {
         if !self.goes_wrong(Fault::RepeatedVersion, 2) {
             self.version += 1;
         }
-        let stored = Stored { body, etag: etag.clone(), meta, version: self.version };
+        let stored = Stored { body, etag: etag.clone(), meta };
         if !self.goes_wrong(Fault::LostWrite, 2)
             && let Some(before) = self.objects.insert(key.clone(), stored)
         {
@@ -328,7 +327,7 @@ impl State {
             let name: http::HeaderName = name.parse().expect("a header name");
             answer.headers_mut().insert(name, value.parse().expect("a header value"));
         }
-        let seq = format!("1-{}", stored.version);
+        let seq = format!("1-{}", self.version);
         with(with(answer, "etag", &format!("\"{}\"", stored.etag)), "x-holdfast-seq", &seq)
     }
 
