@@ -13,7 +13,7 @@ use holdfast_tests::history::gap::percentile;
 use holdfast_tests::storm::{Storm, line, rounds};
 use holdfast_tests::wait;
 use http::{Method, StatusCode};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 type Test = Result<(), Failure>;
@@ -220,12 +220,26 @@ async fn a_client_that_vanishes_leaves_nothing_behind() {
             let head = raw(cluster, round % 3).head(Call::object(Method::PUT, "gone", &key), 8 << 20);
             let mut stream = TcpStream::connect(&cluster.gateways()[round % 3]).await?;
             stream.write_all(head.as_bytes()).await?;
-            stream.write_all(&body[..sent]).await?;
-            stream.flush().await?;
+            if let Err(error) = stream.write_all(&body[..sent]).await {
+                let mut said = String::new();
+                let _ = stream.read_to_string(&mut said).await;
+                return Err(Failure::new(format!("{key}, {sent} bytes: {error}; the server had said {said:?}")));
+            }
             if round % 2 == 0 {
                 stream.shutdown().await?;
             }
         }
+        // Sent whole, the same is an object: it is the vanishing that prevents it.
+        let whole = body::make(2, 8 << 20);
+        let head = raw(cluster, 0).head(Call::object(Method::PUT, "gone", "whole"), 8 << 20);
+        let mut stream = TcpStream::connect(&cluster.gateways()[0]).await?;
+        stream.write_all(head.as_bytes()).await?;
+        stream.write_all(&whole).await?;
+        let mut status = [0; 15];
+        stream.read_exact(&mut status).await?;
+        assert_eq!(&status, b"HTTP/1.1 200 OK");
+        expect(&mut s3, Call::object(Method::DELETE, "gone", "whole"), StatusCode::NO_CONTENT).await?;
+
         let piece = body.slice(1000..1064);
         let probe = || {
             let left = holders(cluster, &piece);

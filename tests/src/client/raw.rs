@@ -182,9 +182,8 @@ impl Raw {
 
     /// The head of a signed request as it goes over the wire, for tests that send less than what they promise.
     pub fn head(&mut self, call: Call, content_length: u64) -> String {
-        let request = self.request(call);
-        let mut head =
-            format!("{} {} HTTP/1.1\r\ncontent-length: {content_length}\r\n", request.method(), request.uri());
+        let request = self.request(call.header("content-length", content_length));
+        let mut head = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri());
         for (name, value) in request.headers() {
             head += &format!("{name}: {}\r\n", String::from_utf8_lossy(value.as_bytes()));
         }
