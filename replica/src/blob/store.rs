@@ -169,6 +169,11 @@ impl BlobStore {
         removed.map_err(|source| BlobError::write("removing a blob", source))
     }
 
+    /// [`BlobError::NoSpace`] with less than the reserve free.
+    pub fn check_space(&self) -> Result<(), BlobError> {
+        self.0.check_space()
+    }
+
     /// Up to `limit` blobs of a group in the order of their ids, behind `after`. An empty page is the last one.
     pub async fn list(&self, group: GroupId, after: Option<BlobId>, limit: usize) -> Result<Vec<Held>, BlobError> {
         let shared = self.0.clone();

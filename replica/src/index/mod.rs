@@ -296,8 +296,13 @@ impl Index {
     }
 
     /// See [`Reader::trash`].
-    pub fn trash(&self, before_ms: u64, limit: usize) -> Result<Vec<BlobId>, IndexError> {
-        self.reader().trash(before_ms, limit)
+    pub fn trash(
+        &self,
+        after: Option<(u64, BlobId)>,
+        before_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, BlobId)>, IndexError> {
+        self.reader().trash(after, before_ms, limit)
     }
 
     /// The group's state, frozen.

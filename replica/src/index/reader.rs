@@ -94,15 +94,23 @@ impl Reader {
         Ok(row.map_or(0, |row| row.references))
     }
 
-    /// Blobs that nothing has named since before that time (Unix milliseconds), oldest first.
-    pub fn trash(&self, before_ms: u64, limit: usize) -> Result<Vec<BlobId>, IndexError> {
+    /// Blobs that nothing has named since before that time (Unix milliseconds), oldest first, each with the time since
+    /// when; those behind `after`.
+    pub fn trash(
+        &self,
+        after: Option<(u64, BlobId)>,
+        before_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, BlobId)>, IndexError> {
+        let from = after.map_or(key::table(Table::Trash), |(ms, id)| key::timed(Table::Trash, ms, id.0));
         self.rows()
-            .range(Space::Records, &key::table(Table::Trash), &key::timed_from(Table::Trash, before_ms))
-            .take(limit)
+            .range(Space::Records, &from, &key::timed_from(Table::Trash, before_ms))
             .map(|row| {
-                let (_, id) = key::read_timed(&row?.0).ok_or(IndexError::Corrupt { table: Table::Trash as u8 })?;
-                Ok(BlobId(id))
+                let (ms, id) = key::read_timed(&row?.0).ok_or(IndexError::Corrupt { table: Table::Trash as u8 })?;
+                Ok((ms, BlobId(id)))
             })
+            .filter(|row| row.as_ref().ok().is_none_or(|row| Some(*row) != after))
+            .take(limit)
             .collect()
     }
 }

@@ -1,10 +1,12 @@
 //! Reclaims blobs that no entry names any more, after a grace: those that the index put into its trash, and orphans of
 //! uploads that were never committed. Leaders also have the index forget old trash and finished uploads.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_wire::bucket::AckMode;
+use holdfast_wire::id::{BlobId, GroupId};
 use tokio::time::{Instant, sleep};
 
 use crate::group::Group;
@@ -19,17 +21,29 @@ const ORPHANS_EVERY: u64 = 20;
 const UPLOAD_MAX_MS: u64 = 24 * 3600 * 1000;
 /// Trash rows are kept so long for nodes that are away; later, their copies are orphans.
 const TRASH_MS: u64 = 24 * 3600 * 1000;
+/// The grace while the disk is nearly full: a reader that opens its blob later than that asks another time.
+const GRACE_WHEN_FULL_MS: u64 = 10_000;
+/// The trash is gone through from its beginning in every so many rounds (clocks of leaders differ); in between only
+/// what is new.
+const AFRESH_EVERY: u64 = 240;
 /// Rows and files looked at in one go.
 const PAGE: usize = 1000;
+
+/// How far into the trash of each group everything is removed from this node.
+type Emptied = HashMap<GroupId, (u64, BlobId)>;
 
 /// Reclaims for ever.
 pub async fn run(host: Arc<Host>) {
     let mut round = 0u64;
+    let mut emptied = Emptied::new();
     loop {
         sleep(EVERY).await;
         round += 1;
+        if round.is_multiple_of(AFRESH_EVERY) {
+            emptied.clear();
+        }
         for group in host.groups() {
-            if let Err(error) = empty_trash(&host, &group).await {
+            if let Err(error) = empty_trash(&host, &group, &mut emptied).await {
                 tracing::warn!(group = %group.id(), error, "the trash was not emptied");
             }
             if round.is_multiple_of(ORPHANS_EVERY)
@@ -49,17 +63,24 @@ pub async fn run(host: Arc<Host>) {
     }
 }
 
-async fn empty_trash(host: &Host, group: &Group) -> Result<(), String> {
-    let grace = host.config().gc_grace.as_millis() as u64;
-    let before = host.seams().clock.unix_millis().saturating_sub(grace);
-    let trash = group.index().trash(before, PAGE).map_err(|error| error.to_string())?;
-    for blob in trash {
-        // It may have been named again: identical bytes never share an id, but a copy may have come in between.
-        if group.index().references(blob).map_err(|error| error.to_string())? == 0 {
-            host.blobs().remove(group.id(), blob).await.map_err(|error| error.to_string())?;
-        }
+async fn empty_trash(host: &Host, group: &Group, emptied: &mut Emptied) -> Result<(), String> {
+    let mut grace = host.config().gc_grace.as_millis() as u64;
+    if host.blobs().check_space().is_err() {
+        grace = grace.min(GRACE_WHEN_FULL_MS);
     }
-    Ok(())
+    let before = host.seams().clock.unix_millis().saturating_sub(grace);
+    loop {
+        let after = emptied.get(&group.id()).copied();
+        let trash = group.index().trash(after, before, PAGE).map_err(|error| error.to_string())?;
+        let Some(last) = trash.last().copied() else { return Ok(()) };
+        for (_, blob) in trash {
+            // It may have been named again: identical bytes never share an id, but a copy may have come in between.
+            if group.index().references(blob).map_err(|error| error.to_string())? == 0 {
+                host.blobs().remove(group.id(), blob).await.map_err(|error| error.to_string())?;
+            }
+        }
+        emptied.insert(group.id(), last);
+    }
 }
 
 /// Removes blobs that no entry names and that are older than any upload can be. An index that cannot be read, or a

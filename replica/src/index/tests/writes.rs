@@ -19,6 +19,10 @@ fn ready() -> (Index, Log) {
     (index, log)
 }
 
+fn trash(index: &Index, before_ms: u64, limit: usize) -> Vec<BlobId> {
+    index.trash(None, before_ms, limit).unwrap().into_iter().map(|(_, id)| id).collect()
+}
+
 fn refused(refusal: Refusal) -> Outcome {
     Outcome::Written(WriteOutcome::Refused(refusal))
 }
@@ -209,8 +213,8 @@ fn copies_share_blobs_and_own_their_inline_bodies() {
     assert_eq!(index.blobs(None, 10).unwrap(), [(BlobId(9), 100)]);
     log.apply(&index, 5, delete(&["copy"]));
     assert_eq!(log.effects.released, [BlobId(9)]);
-    assert_eq!(index.trash(5, 10).unwrap(), []);
-    assert_eq!(index.trash(6, 10).unwrap(), [BlobId(9)]);
+    assert_eq!(trash(&index, 5, 10), []);
+    assert_eq!(trash(&index, 6, 10), [BlobId(9)]);
     assert_eq!(index.blobs(None, 10).unwrap(), []);
 
     log.apply(&index, 6, put("small", inline("hello")));
@@ -227,14 +231,29 @@ fn copies_share_blobs_and_own_their_inline_bodies() {
 }
 
 #[test]
+fn the_trash_is_read_on_from_where_it_was_left() {
+    let (index, mut log) = ready();
+    for (at, id) in [(5, 11), (6, 30), (6, 31), (7, 2)] {
+        log.apply(&index, at, put("a", blob(id, 100)));
+        log.apply(&index, at, delete(&["a"]));
+    }
+    let first = index.trash(None, 9, 2).unwrap();
+    assert_eq!(first, [(5, BlobId(11)), (6, BlobId(30))]);
+    let second = index.trash(first.last().copied(), 9, 2).unwrap();
+    assert_eq!(second, [(6, BlobId(31)), (7, BlobId(2))]);
+    assert_eq!(index.trash(second.last().copied(), 9, 2).unwrap(), []);
+    assert_eq!(index.trash(first.last().copied(), 7, 9).unwrap(), [(6, BlobId(31))]);
+}
+
+#[test]
 fn a_blob_named_in_vain_is_released_and_one_named_again_is_taken_out_of_the_trash() {
     let (index, mut log) = ready();
     let mut conditional = put_object("a", blob(9, 100));
     conditional.condition = only_if(Some("*"), None);
     log.apply(&index, 5, Command::Write(Write::Put(conditional)));
-    assert_eq!((&log.effects.released[..], index.trash(9, 9).unwrap()), (&[BlobId(9)][..], vec![BlobId(9)]));
+    assert_eq!((&log.effects.released[..], trash(&index, 9, 9)), (&[BlobId(9)][..], vec![BlobId(9)]));
     log.apply(&index, 6, put("a", blob(9, 100)));
-    assert_eq!((&log.effects.referenced[..], index.trash(9, 9).unwrap()), (&[BlobId(9)][..], vec![]));
+    assert_eq!((&log.effects.referenced[..], trash(&index, 9, 9)), (&[BlobId(9)][..], vec![]));
     // The retry of a request that was applied, with the same blob and with another one.
     log.request(&index, Some(1), 7, put("b", blob(10, 1)));
     log.request(&index, Some(1), 7, put("b", blob(10, 1)));
@@ -244,9 +263,9 @@ fn a_blob_named_in_vain_is_released_and_one_named_again_is_taken_out_of_the_tras
     assert_eq!(index.references(BlobId(10)).unwrap(), 1);
     log.apply(&index, 8, delete(&["a"]));
     log.apply(&index, 20, Command::Collect { before_ms: 8 });
-    assert_eq!(index.trash(9, 9).unwrap(), [BlobId(9)]);
+    assert_eq!(trash(&index, 9, 9), [BlobId(9)]);
     log.apply(&index, 20, Command::Collect { before_ms: 9 });
-    assert_eq!(index.trash(u64::MAX, 9).unwrap(), []);
+    assert_eq!(trash(&index, u64::MAX, 9), []);
     assert_eq!(index.blobs(None, 9).unwrap(), [(BlobId(10), 1)]);
 }
 
