@@ -3,10 +3,6 @@
 //! Exit codes: 0 after an orderly stop, 1 when a running process fails or a command is refused, 2 when something is
 //! wrong with how it was started (one line on stderr says what).
 
-/// Less CPU and less fragmentation than the system's allocator under many short-lived buffers.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 mod admin;
 mod cli;
 mod client;
