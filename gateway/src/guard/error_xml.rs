@@ -46,6 +46,13 @@ pub fn code(body: &[u8]) -> Option<&str> {
     rest.split_once("</Code>").map(|(code, _)| code)
 }
 
+/// The message of an error document, as it stands there.
+pub fn message(body: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (_, rest) = text.split_once("<Message>")?;
+    rest.split_once("</Message>").map(|(message, _)| message)
+}
+
 /// `body` with the elements that it lacks put before its end; `None` if it is no error document.
 pub fn complete(body: &[u8], elements: &[(&str, &str)]) -> Option<String> {
     if !is_error(body) {

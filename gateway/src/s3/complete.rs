@@ -203,7 +203,7 @@ pub async fn upload(
     let mut output = CompleteMultipartUploadOutput {
         bucket: Some(bucket.name.to_string()),
         e_tag: Some(etag(tag)),
-        location: Some(location(&req.headers, &bucket, &key)?),
+        location: Some(location(&req.headers, bucket.name.as_str(), key.as_str())?),
         key: Some(key.into()),
         ..Default::default()
     };
@@ -212,9 +212,9 @@ pub async fn upload(
 }
 
 /// The object's URL, path style.
-fn location(headers: &http::HeaderMap, bucket: &Bucket, key: &ObjectKey) -> S3Result<String> {
+pub fn location(headers: &http::HeaderMap, bucket: &str, key: &str) -> S3Result<String> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let path = format!("/{}/{}", bucket.name, Encoding::Url.name(key.as_str())?);
+    let path = format!("/{bucket}/{}", Encoding::Url.name(key)?);
     Ok(match text("host") {
         Some(host) => format!("{}://{host}{path}", text("x-forwarded-proto").unwrap_or("http")),
         None => path,

@@ -15,6 +15,7 @@ mod delete;
 mod get;
 mod list;
 mod multipart;
+mod post;
 mod put;
 mod request;
 mod tags;
@@ -115,6 +116,7 @@ operations! {
     delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = bucket::delete_tagging;
 
     put_object(PutObjectInput) -> PutObjectOutput = put::object;
+    post_object(PostObjectInput) -> PostObjectOutput = post::object;
     get_object(GetObjectInput) -> GetObjectOutput = get::object;
     head_object(HeadObjectInput) -> HeadObjectOutput = get::head;
     get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = get::tagging;

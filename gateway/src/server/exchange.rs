@@ -276,6 +276,13 @@ fn complete(response: Response<s3s::Body>, signed: &Signed, completion: &Complet
     let Some(text) = body.bytes().filter(|text| error_xml::is_error(text)) else {
         return Response::from_parts(parts, Content::Streamed(body));
     };
+    // s3s calls a form that breaks its policy's conditions a bad policy.
+    if error_xml::code(&text) == Some("InvalidPolicyDocument")
+        && error_xml::message(&text).is_some_and(|message| message.starts_with("Policy condition "))
+    {
+        let message = "Invalid according to Policy: Policy Condition failed";
+        return refuse(&Refusal::access_denied(message, Cause::Credentials), completion);
+    }
     let host = completion.shared.ids.host();
     let mut elements =
         vec![("Resource", completion.uri.path()), ("RequestId", completion.id.as_str()), ("HostId", host)];

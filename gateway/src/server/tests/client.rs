@@ -85,13 +85,13 @@ impl Request {
         self.headers.retain(|(known, _)| known != name);
     }
 
-    fn stamp(&self) -> String {
+    pub fn stamp(&self) -> String {
         let time = time::OffsetDateTime::from_unix_timestamp(self.time as i64).unwrap();
         let format = time::macros::format_description!("[year][month][day]T[hour][minute][second]Z");
         time.format(format).unwrap()
     }
 
-    fn scope(&self) -> String {
+    pub fn scope(&self) -> String {
         format!("{}/{}/{}/aws4_request", &self.stamp()[..8], self.region, self.service)
     }
 
@@ -111,7 +111,7 @@ impl Request {
         format!("AWS4-HMAC-SHA256\n{}\n{}\n{}", self.stamp(), self.scope(), hex_sha256(canonical.as_bytes()))
     }
 
-    fn signature(&self, to_sign: &str) -> String {
+    pub fn signature(&self, to_sign: &str) -> String {
         let date = hmac(format!("AWS4{}", self.secret_key).as_bytes(), &self.stamp().as_bytes()[..8]);
         let region = hmac(&date, self.region.as_bytes());
         let key = hmac(&hmac(&region, self.service.as_bytes()), b"aws4_request");

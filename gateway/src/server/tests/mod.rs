@@ -5,6 +5,7 @@ mod cost;
 mod document;
 mod fake;
 mod forgery;
+mod form;
 mod framing;
 mod guarding;
 mod range;

@@ -1,0 +1,42 @@
+//! Form uploads: a form that breaks its policy is denied, and nothing is stored.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+
+/// A form for `key`, under a policy that lets only `allowed` be written.
+fn form(harness: &Harness, key: &str, allowed: &str) -> Request {
+    let request = harness.request("POST", "/bucket");
+    let (date, credential) = (request.stamp(), format!("{ACCESS_KEY}/{}", request.scope()));
+    let policy = STANDARD.encode(format!(
+        r#"{{"expiration":"2999-01-01T00:00:00.000Z","conditions":[{{"bucket":"bucket"}},{{"key":"{allowed}"}},
+        {{"x-amz-algorithm":"AWS4-HMAC-SHA256"}},{{"x-amz-credential":"{credential}"}},{{"x-amz-date":"{date}"}}]}}"#
+    ));
+    let signature = request.signature(&policy);
+    let mut body = String::new();
+    for (name, value) in [
+        ("key", key),
+        ("x-amz-algorithm", "AWS4-HMAC-SHA256"),
+        ("x-amz-credential", &credential),
+        ("x-amz-date", &date),
+        ("policy", &policy),
+        ("x-amz-signature", &signature),
+    ] {
+        body += &format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    }
+    body += "--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\nhello\r\n--edge--\r\n";
+    request.header("content-type", "multipart/form-data; boundary=edge").body(&body)
+}
+
+#[tokio::test]
+async fn a_form_may_do_what_its_policy_allows_and_no_more() {
+    let harness = Harness::plain().await;
+    let answer = harness.send(&form(&harness, "mine", "mine")).await;
+    assert_eq!(answer.status, 204, "{}", answer.text());
+    assert_eq!(harness.fake.object("mine").as_deref(), Some(&b"hello"[..]));
+
+    let answer = harness.send(&form(&harness, "yours", "mine")).await;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "AccessDenied"), "{}", answer.text());
+    assert_eq!(harness.fake.object("yours"), None);
+}
