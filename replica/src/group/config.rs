@@ -58,7 +58,8 @@ pub fn raft_config(timings: &Timings, guards: &Guards) -> Arc<Config> {
         enable_leader_restore: Some(!guards.elect_after_restart),
         max_payload_entries: 1024,
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: 0,
+        // Any smaller number has openraft purge on its own behind a snapshot; our task alone decides.
+        max_in_snapshot_log_to_keep: u64::MAX,
         replication_lag_threshold: 10_000_000,
         api_batch_linger_ms: 0,
         backoff: "50ms 100ms 200ms ...1s".to_owned(),

@@ -74,8 +74,8 @@ pub struct MemberFacts {
     pub voters: BTreeSet<NodeId>,
     /// Voters and learners.
     pub members: BTreeSet<NodeId>,
-    /// The group is moving from one set of voters to the next.
-    pub joint: bool,
+    /// The group is moving from one set of voters to this one.
+    pub target: Option<BTreeSet<NodeId>>,
     /// The leader's last log index.
     pub last: u64,
     /// Up to where each other member is known to have the log.
@@ -300,7 +300,7 @@ impl Group {
         });
         match timeout_at(deadline, everybody).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(stopped()),
+            Ok(Err(_)) => Err(CallError::Unknown { reason: "committed, but the group is stopping".to_owned() }),
             Err(_) => Err(CallError::Unknown { reason: "committed, but not every voter has it in time".to_owned() }),
         }
     }
@@ -366,7 +366,12 @@ impl Group {
         Some(MemberFacts {
             voters: membership.voter_ids().map(NodeId).collect(),
             members: membership.nodes().map(|(id, ())| NodeId(*id)).collect(),
-            joint: membership.get_joint_config().len() > 1,
+            target: match &membership.get_joint_config()[..] {
+                [.., last] if membership.get_joint_config().len() > 1 => {
+                    Some(last.iter().copied().map(NodeId).collect())
+                }
+                _ => None,
+            },
             last: metrics.last_log_index.unwrap_or(0),
             matched: replication.into_iter().map(|(id, at)| (NodeId(id), at.map_or(0, |at| at.index))).collect(),
         })
@@ -381,6 +386,8 @@ impl Group {
             .await
             .map_err(|_| "no snapshot in time".to_owned())?
             .map_err(|error| error.to_string())?;
+        // The snapshot that was waited for may be an older one: what is purged must be in the synced index, always.
+        self.persist().map_err(|error| error.to_string())?;
         self.raft.trigger().purge_log(upto).await.map_err(|error| error.to_string())
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use holdfast_wire::error::CallError;
-use holdfast_wire::heartbeat::{ClusterView, Heartbeat, Layout, NodeInfo, Role};
+use holdfast_wire::heartbeat::{ClusterView, GroupStatus, Heartbeat, Layout, NodeInfo, Role};
 use holdfast_wire::id::{GroupId, NodeId};
 use holdfast_wire::seam::Seams;
 use holdfast_wire::transport::Client;
@@ -55,6 +55,8 @@ pub struct Host {
     layout: watch::Sender<Layout>,
     neighbours: Neighbours,
     staged: Staged,
+    /// One deletion of a bucket at a time: two could undo one another half.
+    deleting: tokio::sync::Mutex<()>,
     repair: Repair,
     load: LoadMeter,
     /// Something that heartbeats tell has changed.
@@ -115,6 +117,7 @@ impl Host {
             layout,
             neighbours: Neighbours::default(),
             staged: Staged::default(),
+            deleting: tokio::sync::Mutex::default(),
             repair: Repair::default(),
             load: LoadMeter::default(),
             news: watch::channel(0).0,
@@ -164,6 +167,10 @@ impl Host {
 
     pub(crate) fn staged(&self) -> &Staged {
         &self.staged
+    }
+
+    pub(crate) fn deleting(&self) -> &tokio::sync::Mutex<()> {
+        &self.deleting
     }
 
     pub(crate) fn repair(&self) -> &Repair {
@@ -300,9 +307,10 @@ impl Host {
             }
         }
         for group in self.groups() {
-            let place = layout.map.group(group.id());
-            let given = place.is_none_or(|place| place.voters.contains(&self.id()));
-            if layout.version > 0 && !given && self.has_left(&group) {
+            // Removing a group takes a while: look at the newest map for each.
+            let layout = self.layout.borrow().clone();
+            let given = layout.map.group(group.id()).is_none_or(|place| place.voters.contains(&self.id()));
+            if layout.version > 0 && !given && self.has_left(&group, &layout) {
                 self.remove_group(&group).await;
             }
         }
@@ -360,22 +368,29 @@ impl Host {
 
     /// Whether the group goes on without this node: by its own committed membership, or by the leader's word (which a
     /// member that was removed no longer gets through the log).
-    fn has_left(&self, group: &Group) -> bool {
+    fn has_left(&self, group: &Group, layout: &Layout) -> bool {
+        let Some(place) = layout.map.group(group.id()) else { return false };
         let leader = self.neighbours.leader_of(group.id()).and_then(|leader| self.neighbours.alive(leader));
         let by_leader = leader.is_some_and(|heartbeat| {
-            heartbeat.groups.iter().any(|status| {
-                status.group == group.id()
-                    && status.role == Role::Leader
-                    && !status.voters.is_empty()
-                    && !status.voters.contains(&self.id())
-                    && status.term >= group.status(0).term
-            })
+            heartbeat.layout.version == layout.version
+                && heartbeat.groups.iter().any(|status| {
+                    status.group == group.id()
+                        && status.role == Role::Leader
+                        && status.voters == place.voters
+                        && status.term >= group.status(0).term
+                })
         });
         by_leader || group.is_left_by(self.id())
     }
 
     async fn remove_group(&self, group: &Arc<Group>) {
         tracing::info!(group = %group.id(), "this node has left the group");
+        // A directory that forgets a group must not take its first start for the cluster's: it would come back blank,
+        // under an id whose votes others remember.
+        let settled = Identity { founding: None, ..self.identity.clone() };
+        if let Err(error) = settled.save(&*self.files, &self.config.data) {
+            return self.fail(format!("group {}: it cannot be left: {error}", group.id()));
+        }
         if let Some(token) = self.group_tasks.lock().remove(&group.id()) {
             token.cancel();
         }
@@ -400,7 +415,7 @@ impl Host {
             }
             self.root_changed.notify_one();
         }
-        for blob in &effects.referenced {
+        for blob in effects.referenced.iter().chain(&effects.released) {
             self.staged.committed(*blob);
         }
         self.repair.applied(group, effects);
@@ -426,9 +441,15 @@ impl Host {
             node: self.info(),
             not_ready: self.not_ready(),
             load: self.load.load(&*self.files, &self.config.data, self.log.stats().sync_micros as u32),
-            groups: self.groups().iter().map(|group| group.status(self.repair.missing(group.id()))).collect(),
+            groups: self.groups().iter().map(|group| self.group_status(group)).collect(),
             layout: self.layout.borrow().clone(),
         }
+    }
+
+    /// Up to `applied`, no blob but the missing ones is missing: `applied` is read first.
+    fn group_status(&self, group: &Group) -> GroupStatus {
+        let status = group.status(0);
+        GroupStatus { missing_blobs: self.repair.missing(group.id()), ..status }
     }
 
     /// Heartbeats from now on: regularly, and at once when something changes.

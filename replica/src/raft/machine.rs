@@ -79,12 +79,13 @@ impl RaftStateMachine<Types> for Machine {
                 }
             };
             let (outcome, effects) = self.index.apply(position, what).map_err(io_error)?;
+            // Before it counts as applied: who sees the index must see what is missing for it.
+            if !effects.is_empty() {
+                (self.on_effects)(effects);
+            }
             self.applied.send_replace(position.index);
             if let Some(responder) = responder {
                 responder.send(outcome);
-            }
-            if !effects.is_empty() {
-                (self.on_effects)(effects);
             }
         }
         Ok(())
@@ -100,8 +101,8 @@ impl RaftStateMachine<Types> for Machine {
             if applied.position.map(types::log_id) != meta.last_log_id {
                 return Err(io::Error::other("the snapshot is not the one that was announced"));
             }
-            self.publish();
             (self.on_effects)(Effects::everything());
+            self.publish();
         }
         Ok(())
     }

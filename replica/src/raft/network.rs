@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -34,6 +35,8 @@ const ENTRIES_WITHIN: Duration = Duration::from_millis(2500);
 /// A receiver that does not take a chunk of a snapshot for so long, or does not install it, is given up: until then
 /// nothing is replicated to it.
 const SNAPSHOT_PROGRESS: Duration = Duration::from_secs(10);
+/// Once all chunks are sent, the receiver has so long to put them in force.
+const SNAPSHOT_INSTALL: Duration = Duration::from_secs(300);
 /// No transfer takes longer; what watches it is its progress.
 const SNAPSHOT_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
@@ -56,25 +59,29 @@ impl RaftNetworkFactory<Types> for Network {
     }
 }
 
-/// When a transfer last moved on.
+/// Until when a transfer must have moved on.
 #[derive(Clone)]
 struct Progress(Arc<Mutex<Instant>>);
 
 impl Default for Progress {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+        Self(Arc::new(Mutex::new(Instant::now() + SNAPSHOT_PROGRESS)))
     }
 }
 
 impl Progress {
     fn made(&self) {
-        *self.0.lock() = Instant::now();
+        *self.0.lock() = Instant::now() + SNAPSHOT_PROGRESS;
     }
 
-    /// Resolves once nothing has moved for `limit`.
-    async fn stalled(&self, limit: Duration) {
+    fn all_sent(&self) {
+        *self.0.lock() = Instant::now() + SNAPSHOT_INSTALL;
+    }
+
+    /// Resolves once nothing has moved for too long.
+    async fn stalled(&self) {
         loop {
-            let due = *self.0.lock() + limit;
+            let due = *self.0.lock();
             if due <= Instant::now() {
                 return;
             }
@@ -194,6 +201,11 @@ impl RaftNetworkV2<Types> for Link {
                 }
                 Err(error) => Err(CallError::Unavailable { reason: error.to_string() }),
             });
+            let ending = progress.clone();
+            let chunks = chunks.chain(futures::stream::poll_fn(move |_| {
+                ending.all_sent();
+                Poll::Ready(None)
+            }));
             let target = self.target()?;
             let (head, _) = self
                 .network
@@ -204,8 +216,8 @@ impl RaftNetworkV2<Types> for Link {
         };
         tokio::select! {
             closed = cancel => Err(StreamingError::Closed(closed)),
-            () = progress.stalled(SNAPSHOT_PROGRESS) => {
-                let error = CallError::Unknown { reason: format!("no progress for {SNAPSHOT_PROGRESS:?}") };
+            () = progress.stalled() => {
+                let error = CallError::Unknown { reason: "the snapshot does not move on".to_owned() };
                 Err(StreamingError::Network(NetworkError::new(&error)))
             }
             sent = sending => match sent {

@@ -10,7 +10,7 @@ use holdfast_wire::id::{BucketName, GroupId, RequestId};
 use holdfast_wire::request::{Response, RootRefusal, RootRequest};
 use holdfast_wire::service::Body;
 use holdfast_wire::transport::{decode, encode};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{SHARD, ShardAsk};
 use crate::index::command::{Command, Outcome, RootCommand};
@@ -23,6 +23,10 @@ const TRY_AGAIN: Duration = Duration::from_millis(30);
 
 /// Answers one request to root.
 pub async fn root(host: &Host, request: RootRequest, deadline: Instant) -> Result<Response, CallError> {
+    // Before the first layout stands in the log there are no ids to give out.
+    if host.group(GroupId::ROOT)?.index().cluster().is_none() {
+        return Err(CallError::Unavailable { reason: "root is being founded".to_owned() });
+    }
     match request {
         RootRequest::Bucket { name } => {
             fresh(host, deadline).await?;
@@ -140,6 +144,13 @@ async fn delete_bucket(
 /// Finishes the deletion of a bucket that is `Deleting` in root: it is frozen in every shard, found empty or not, and
 /// removed or given back.
 pub async fn finish_delete(host: &Host, bucket: Bucket, deadline: Instant) -> Result<Response, CallError> {
+    let busy = || Ok(Response::RootRefused(RootRefusal::BucketBusy));
+    let Ok(_one_at_a_time) = timeout_at(deadline, host.deleting().lock()).await else { return busy() };
+    match host.group(GroupId::ROOT)?.index().bucket_named(&bucket.name) {
+        Some(now) if now.id == bucket.id && now.revision == bucket.revision => {}
+        Some(now) if now.id == bucket.id => return Ok(Response::RootRefused(RootRefusal::BucketNotEmpty)),
+        _ => return Ok(Response::Done),
+    }
     let empty = install_everywhere(host, &bucket, deadline).await?;
     if !empty {
         let active = propose(host, None, RootCommand::AbandonDeleteBucket { bucket: bucket.id }, deadline).await?;
@@ -148,7 +159,10 @@ pub async fn finish_delete(host: &Host, bucket: Bucket, deadline: Instant) -> Re
         }
         return Ok(Response::RootRefused(RootRefusal::BucketNotEmpty));
     }
-    everywhere(host, &Command::RemoveBucket { bucket: bucket.id }, deadline).await?;
+    // A shard gives up only a copy that is frozen.
+    if !everywhere(host, &Command::RemoveBucket { bucket: bucket.id }, deadline).await? {
+        return busy();
+    }
     match propose(host, None, RootCommand::RemoveBucket { bucket: bucket.id }, deadline).await? {
         Outcome::RootRefused(refusal) if refusal != RootRefusal::NoSuchBucket => Ok(Response::RootRefused(refusal)),
         _ => Ok(Response::Done),

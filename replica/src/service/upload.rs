@@ -50,7 +50,7 @@ pub async fn upload(host: &Host, id: GroupId, blob: BlobId, body: Body) -> Resul
     let bytes = Unframer::new(body.stream).boxed();
     let (holders, _) =
         fanout::receive(host.blobs(), host.client(), followers, host.id(), id, blob, bytes, majority).await?;
-    host.staged().uploaded(id, blob, holders.clone());
+    host.staged().uploaded(blob, holders.clone());
     Ok(Response::Uploaded { holders })
 }
 
@@ -71,6 +71,10 @@ pub async fn drop_blob(host: &Host, id: GroupId, blob: BlobId) -> Result<(), Cal
 /// Reclaims a blob of this node, unless an entry names it.
 pub async fn drop_here(host: &Host, id: GroupId, blob: BlobId) -> Result<(), CallError> {
     let group = host.group(id)?;
+    // An entry that names it may be committed and not yet applied here.
+    let deadline = Instant::now() + ASK_WITHIN;
+    let index = group.read_index(deadline).await?;
+    group.wait_applied(index, deadline).await?;
     if group.index().references(blob).map_err(super::unavailable)? > 0 {
         return Err(CallError::Malformed { reason: "an object names the blob".to_owned() });
     }

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use holdfast_wire::id::NodeId;
 use openraft::ChangeMembers;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::group::{Group, MemberFacts};
 use crate::node::Host;
 
 /// Between looks.
 const EVERY: Duration = Duration::from_millis(300);
+/// One step may take so long; the next look takes it up again.
+const STEP_WITHIN: Duration = Duration::from_secs(8);
 /// A learner this close to the leader's last entry may vote.
 const CLOSE: u64 = 200;
 
@@ -25,13 +27,22 @@ pub async fn run(host: Arc<Host>) {
             let Some(place) = layout.map.group(group.id()) else { continue };
             let Some(facts) = group.member_facts() else { continue };
             let alive = |node: NodeId| node == host.id() || host.neighbours().alive(node).is_some();
-            let missing_blobs = |node: NodeId| {
-                let heartbeat = host.neighbours().alive(node)?;
-                heartbeat.groups.iter().find(|status| status.group == group.id()).map(|status| status.missing_blobs)
+            // By one and the same heartbeat: up to where it has applied, and what it lacks for that.
+            let whole = |node: NodeId| {
+                if node == host.id() {
+                    return host.repair().missing(group.id()) == 0;
+                }
+                let Some(heartbeat) = host.neighbours().alive(node) else { return false };
+                let status = heartbeat.groups.iter().find(|status| status.group == group.id());
+                status.is_some_and(|status| status.applied + CLOSE >= facts.last && status.missing_blobs == 0)
             };
-            let step = decide(host.id(), &place.voters, &facts, alive, missing_blobs);
-            if let Err(error) = take(&group, step).await {
-                tracing::debug!(group = %group.id(), error, "a step towards the map's voters has to wait");
+            let step = decide(host.id(), &place.voters, &facts, alive, whole);
+            match timeout(STEP_WITHIN, take(&group, step)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(group = %group.id(), error, "a step towards the map's voters has to wait");
+                }
+                Err(_) => tracing::warn!(group = %group.id(), "a step towards the map's voters is not committed yet"),
             }
         }
         sleep(EVERY).await;
@@ -48,6 +59,8 @@ enum Step {
     HandOver(NodeId),
     /// Make these, and only these, the voters; everybody else leaves.
     Vote(BTreeSet<NodeId>),
+    /// Learners that are not to vote any more leave.
+    Drop(BTreeSet<NodeId>),
 }
 
 fn decide(
@@ -55,12 +68,18 @@ fn decide(
     wanted: &[NodeId],
     facts: &MemberFacts,
     alive: impl Fn(NodeId) -> bool,
-    missing_blobs: impl Fn(NodeId) -> Option<u64>,
+    whole: impl Fn(NodeId) -> bool,
 ) -> Step {
     let wanted: BTreeSet<NodeId> = wanted.iter().copied().collect();
-    let settled = facts.voters == wanted && facts.members == wanted;
-    if wanted.is_empty() || settled || facts.joint {
+    if let Some(target) = &facts.target {
+        // A change stopped half way, with its leader perhaps: nobody else finishes it.
+        return Step::Vote(target.clone());
+    }
+    if wanted.is_empty() || (facts.voters == wanted && facts.members == wanted) {
         return Step::Nothing;
+    }
+    if facts.voters == wanted {
+        return Step::Drop(facts.members.difference(&wanted).copied().collect());
     }
     let strangers: BTreeSet<NodeId> = wanted.difference(&facts.members).copied().collect();
     if !strangers.is_empty() {
@@ -70,9 +89,10 @@ fn decide(
         let matched = if *node == own { facts.last } else { facts.matched.get(node).copied().unwrap_or(0) };
         facts.last.saturating_sub(matched) <= CLOSE
     };
-    let ready =
-        wanted.difference(&facts.voters).all(|node| alive(*node) && close(node) && missing_blobs(*node) == Some(0));
-    if !ready {
+    // Those that leave take their copies with them: whoever stays and lives must have all of them first.
+    let newcomers = wanted.difference(&facts.voters).all(|node| alive(*node) && close(node) && whole(*node));
+    let others = wanted.intersection(&facts.voters).all(|node| !alive(*node) || whole(*node));
+    if !newcomers || !others {
         return Step::Nothing;
     }
     if !wanted.contains(&own) {
@@ -101,6 +121,10 @@ async fn take(group: &Group, step: Step) -> Result<(), String> {
             let nodes: BTreeSet<u64> = nodes.into_iter().map(|node| node.0).collect();
             group.change_members(ChangeMembers::ReplaceAllVoters(nodes), false).await
         }
+        Step::Drop(nodes) => {
+            let nodes: BTreeSet<u64> = nodes.into_iter().map(|node| node.0).collect();
+            group.change_members(ChangeMembers::RemoveNodes(nodes), false).await
+        }
     }
 }
 
@@ -116,33 +140,41 @@ mod tests {
         MemberFacts {
             voters: set(voters),
             members: set(members),
-            joint: false,
+            target: None,
             last: 1000,
             matched: matched.iter().map(|(id, at)| (NodeId(*id), *at)).collect(),
         }
     }
 
-    fn step(wanted: &[u64], facts: &MemberFacts, missing: Option<u64>) -> Step {
+    fn step(wanted: &[u64], facts: &MemberFacts, whole: bool) -> Step {
         let wanted: Vec<NodeId> = wanted.iter().copied().map(NodeId).collect();
-        decide(NodeId(1), &wanted, facts, |_| true, |_| missing)
+        decide(NodeId(1), &wanted, facts, |_| true, |_| whole)
     }
 
     #[test]
     fn a_replacement_learns_then_votes_while_the_old_one_leaves() {
         let at = [(2, 1000), (3, 1000), (4, 900)];
-        assert_eq!(step(&[1, 2, 3], &facts(&[1, 2, 3], &[1, 2, 3], &at), Some(0)), Step::Nothing);
-        assert_eq!(step(&[1, 2, 4], &facts(&[1, 2, 3], &[1, 2, 3], &at), Some(0)), Step::AddLearners(set(&[4])));
+        assert_eq!(step(&[1, 2, 3], &facts(&[1, 2, 3], &[1, 2, 3], &at), true), Step::Nothing);
+        assert_eq!(step(&[1, 2, 4], &facts(&[1, 2, 3], &[1, 2, 3], &at), true), Step::AddLearners(set(&[4])));
         let learning = facts(&[1, 2, 3], &[1, 2, 3, 4], &at);
-        assert_eq!(step(&[1, 2, 4], &learning, Some(0)), Step::Vote(set(&[1, 2, 4])));
-        assert_eq!(step(&[1, 2, 4], &learning, Some(7)), Step::Nothing, "blobs are still missing");
-        assert_eq!(step(&[1, 2, 4], &learning, None), Step::Nothing, "it was not heard");
+        assert_eq!(step(&[1, 2, 4], &learning, true), Step::Vote(set(&[1, 2, 4])));
+        assert_eq!(step(&[1, 2, 4], &learning, false), Step::Nothing, "blobs are still missing");
         let behind = facts(&[1, 2, 3], &[1, 2, 3, 4], &[(2, 1000), (3, 1000), (4, 10)]);
-        assert_eq!(step(&[1, 2, 4], &behind, Some(0)), Step::Nothing);
+        assert_eq!(step(&[1, 2, 4], &behind, true), Step::Nothing);
     }
 
     #[test]
     fn a_leader_that_is_to_leave_hands_over_first() {
         let ready = facts(&[1, 2, 3], &[1, 2, 3, 4], &[(2, 1000), (3, 1000), (4, 1000)]);
-        assert_eq!(step(&[2, 3, 4], &ready, Some(0)), Step::HandOver(NodeId(2)));
+        assert_eq!(step(&[2, 3, 4], &ready, true), Step::HandOver(NodeId(2)));
+    }
+
+    #[test]
+    fn what_stopped_half_way_is_finished_and_leftovers_leave() {
+        let at = [(2, 1000), (3, 1000), (4, 1000)];
+        let half = MemberFacts { target: Some(set(&[1, 2, 4])), ..facts(&[1, 2, 3, 4], &[1, 2, 3, 4], &at) };
+        assert_eq!(step(&[1, 2, 5], &half, false), Step::Vote(set(&[1, 2, 4])));
+        let leftover = facts(&[1, 2, 3], &[1, 2, 3, 4], &at);
+        assert_eq!(step(&[1, 2, 3], &leftover, true), Step::Drop(set(&[4])));
     }
 }

@@ -42,6 +42,8 @@ struct State {
     wanted: BTreeMap<GroupId, BTreeSet<BlobId>>,
     /// Of those: here, but not as they were written.
     corrupt: BTreeSet<BlobId>,
+    /// Where the next batch begins, counted over all that is wanted: what cannot be had now must not keep the rest back.
+    begin: usize,
     /// Groups to be compared with the disk as a whole.
     rescan: BTreeSet<GroupId>,
 }
@@ -105,9 +107,16 @@ impl Repair {
     }
 
     fn batch(&self) -> VecDeque<(GroupId, BlobId, bool)> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        let total: usize = state.wanted.values().map(BTreeSet::len).sum();
+        if state.begin >= total {
+            state.begin = 0;
+        }
         let all = state.wanted.iter().flat_map(|(group, blobs)| blobs.iter().map(|blob| (*group, *blob)));
-        all.take(PAGE).map(|(group, blob)| (group, blob, state.corrupt.contains(&blob))).collect()
+        let batch = all.skip(state.begin).take(PAGE);
+        let batch = batch.map(|(group, blob)| (group, blob, state.corrupt.contains(&blob))).collect();
+        state.begin += PAGE;
+        batch
     }
 
     fn next_rescan(&self) -> Option<GroupId> {

@@ -8,7 +8,7 @@ use holdfast_wire::bucket::BucketState;
 use holdfast_wire::id::GroupId;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::index::command::{Command, Outcome, RootCommand};
+use crate::index::command::{Command, RootCommand};
 use crate::node::Host;
 use crate::service::root as service;
 
@@ -114,17 +114,11 @@ async fn finish_buckets(host: &Host, seen: &mut Seen, deadline: Instant) -> Resu
         }
         tracing::info!(bucket = %bucket.name, state = ?bucket.state, "finishing an interrupted operation");
         match bucket.state {
-            // Nobody was told that it exists: it goes again.
+            // Whoever asked for it does not know whether it came to be; that it did is as good an answer as any, and taking
+            // it back could meet a repetition of the request half way.
             BucketState::Creating => {
-                let command = Command::RemoveBucket { bucket: bucket.id };
-                for place in root.index().layout().map.shards() {
-                    service::push(host, place.group, &command, deadline).await.map_err(|error| error.to_string())?;
-                }
-                let removed =
-                    service::propose(host, None, RootCommand::RemoveBucket { bucket: bucket.id }, deadline).await;
-                if let Ok(Outcome::RootRefused(refusal)) = removed.map_err(|error| error.to_string()) {
-                    tracing::warn!(bucket = %bucket.name, %refusal, "a half-created bucket was not removed");
-                }
+                let bucket = (*bucket).clone();
+                service::activate(host, bucket, deadline).await.map_err(|error| error.to_string())?;
             }
             BucketState::Deleting => {
                 service::finish_delete(host, (*bucket).clone(), deadline).await.map_err(|error| error.to_string())?;

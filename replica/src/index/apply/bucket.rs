@@ -1,6 +1,6 @@
 //! A shard's copies of buckets, and its range.
 
-use holdfast_wire::bucket::Bucket;
+use holdfast_wire::bucket::{Bucket, BucketState};
 use holdfast_wire::id::{BucketId, Epoch};
 use holdfast_wire::object::Upload;
 use holdfast_wire::placement::HashRange;
@@ -24,7 +24,9 @@ pub fn install(draft: &mut Draft<'_>, bucket: Bucket) -> Result<Outcome, IndexEr
 }
 
 pub fn remove(draft: &mut Draft<'_>, id: BucketId) -> Result<Outcome, IndexError> {
-    if draft.usage(id).objects > 0 {
+    // One that is in use again, or was never frozen, stays: its deletion was given up meanwhile.
+    let in_use = draft.bucket(id).is_some_and(|bucket| bucket.state != BucketState::Deleting);
+    if in_use || draft.usage(id).objects > 0 {
         return Ok(Outcome::BucketInstalled { empty: false });
     }
     let uploads: Vec<Upload> = draft

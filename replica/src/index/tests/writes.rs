@@ -357,6 +357,11 @@ fn buckets_are_installed_by_revision_and_removed_for_good() {
     assert_eq!(log.apply(&index, 3, remove.clone()), Outcome::BucketInstalled { empty: false });
     assert!(index.bucket(BucketId(1)).is_some());
     log.apply(&index, 3, delete(&["a"]));
+    let unfrozen = log.apply(&index, 3, remove.clone());
+    assert_eq!(unfrozen, Outcome::BucketInstalled { empty: false }, "only a frozen copy is given up");
+    let mut frozen = bucket(1);
+    (frozen.revision, frozen.state) = (4, BucketState::Deleting);
+    assert_eq!(log.apply(&index, 3, Command::InstallBucket(frozen)), Outcome::BucketInstalled { empty: true });
     assert_eq!(log.apply(&index, 3, remove.clone()), Outcome::BucketInstalled { empty: true });
     assert_eq!(log.effects.released, [BlobId(2)]);
     assert_eq!((index.bucket(BucketId(1)), index.buckets().len()), (None, 0));

@@ -63,5 +63,35 @@ async fn a_wiped_node_comes_back_as_another_and_replaces_itself() {
         })
         .await;
     cluster.stop_node(0).await;
+    cluster.start_node(0).await;
+    cluster.wait_ready().await;
     assert_eq!(cluster.get(2, bucket.id, "a/c", ReadMode::Strong).await.unwrap().as_deref(), Some(&b"while away"[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removed_node_that_is_started_again_is_a_member_of_nothing() {
+    let mut cluster = Cluster::start(3, NodeConfig::default()).await;
+    let bucket = cluster.create_bucket("photos").await;
+    cluster.put(bucket.id, "a/b", b"one").await;
+    let peers = cluster.config.peers.clone();
+    cluster.config.peers.push((name(3), format!("{}:1", name(3))));
+    cluster.nodes.push(None);
+    cluster.disks.push(SimulatedFiles::new(3));
+    cluster.engines.push(Arc::new(Memory::with_power_cuts()));
+    cluster.over.push(Arc::default());
+    cluster.start_node(3).await;
+    cluster.until("the fourth node has joined", || cluster.nodes[3].as_ref().unwrap().inner.host().is_ok()).await;
+    let removed = cluster.nodes[2].as_ref().unwrap().inner.host().unwrap().id();
+    let remove = RootRequest::RemoveNode { request: RequestId(OsRandom.next_u128()), node: removed };
+    assert_eq!(cluster.ask(Request::Root(remove)).await, Response::Done);
+    let groups = |cluster: &Cluster, at: usize| {
+        cluster.nodes[at].as_ref().and_then(|node| node.inner.host().ok()).map_or(9, |host| host.groups().len())
+    };
+    cluster.until("the fourth has taken over", || groups(&cluster, 3) == 3 && groups(&cluster, 2) == 0).await;
+    cluster.stop_node(2).await;
+    cluster.config.peers = peers;
+    cluster.start_node(2).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(groups(&cluster, 2), 0, "it must not found its old groups anew");
+    assert_eq!(cluster.get(3, bucket.id, "a/b", ReadMode::Strong).await.unwrap().as_deref(), Some(&b"one"[..]));
 }

@@ -37,6 +37,11 @@ async fn a_follower_behind_the_retained_log_gets_a_snapshot_and_its_blobs_while_
             groups.into_iter().all(|group| group.log().state().purged.is_some_and(|position| position.index > 300))
         })
         .await;
+    for group in cluster.running().filter_map(|node| node.inner.host().ok()?.group(shard).ok()) {
+        let state = group.log().state();
+        let kept = state.last.unwrap().index - state.purged.unwrap().index;
+        assert!((40..=200).contains(&kept), "a tail stays for followers that are a little behind: {kept}");
+    }
     cluster.start_node(2).await;
     for i in 400..450 {
         cluster.put(bucket.id, &format!("d/{i}"), b"small").await;
