@@ -127,6 +127,8 @@ fn the_first_failed_sync_ends_everything() {
 fn a_full_disk_is_told_before_entries_are_accepted() {
     run(async {
         let files = SimulatedFiles::new(1);
+        // Never so much that it is believed for a while.
+        files.set_capacity(1 << 30);
         let mut options = small(0);
         options.reserve_bytes = 10 << 10;
         let log = open(&files, options).await.unwrap();
