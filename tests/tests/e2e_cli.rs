@@ -4,6 +4,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use holdfast_tests::client::plain;
 use holdfast_tests::cluster::{Cluster, Options};
@@ -42,6 +43,7 @@ impl Aws {
     /// Runs `aws` through a gateway; its output.
     async fn run(&self, through: usize, args: &[&str]) -> Result<String, Failure> {
         let endpoint = format!("http://{}", self.gateways[through % self.gateways.len()]);
+        let start = std::time::Instant::now();
         let output = Command::new("aws")
             .args(["--endpoint-url", &endpoint])
             .args(args)
@@ -50,6 +52,9 @@ impl Aws {
             .kill_on_drop(true)
             .output()
             .await?;
+        if start.elapsed() > Duration::from_secs(5) {
+            println!("aws {args:?} took {:?}", start.elapsed());
+        }
         match output.status.success() {
             true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
             false => Err(Failure::new(format!("aws {args:?}: {}", String::from_utf8_lossy(&output.stderr)))),
@@ -73,7 +78,9 @@ impl Aws {
             file.write_all(&block[stamped..count])?;
             (left, number) = (left - count, number + 1_000_003);
         }
-        Ok(())
+        // `sync` compares with Last-Modified, which has whole seconds: an object stored in the second in which its file
+        // was made looks older than the file.
+        file.set_modified(SystemTime::now() - Duration::from_secs(60))
     }
 
     async fn same(&self, a: &str, b: &str) -> Result<(), Failure> {
@@ -137,12 +144,14 @@ async fn directories_are_kept_in_step() {
         aws.run(0, &["s3", "sync", "tree", "s3://tree", "--no-progress"]).await?;
         aws.run(1, &["s3", "sync", "s3://tree", "back", "--no-progress"]).await?;
         assert_eq!(tree(&aws.dir.join("tree"))?, tree(&aws.dir.join("back"))?);
-        for through in 0..3 {
-            let listed = aws.run(through, &["s3", "ls", "--recursive", "s3://tree"]).await?;
-            assert_eq!(listed.lines().count(), 60, "through gateway {through}: {listed}");
-        }
         let again = aws.run(2, &["s3", "sync", "tree", "s3://tree", "--no-progress"]).await?;
-        assert_eq!(again, "", "nothing has changed");
+        if !again.is_empty() {
+            let stored = aws.run(2, &["s3", "ls", "--recursive", "s3://tree"]).await?;
+            let mut listing = Command::new("ls");
+            let listing = listing.args(["-lR", "--time-style=full-iso", "tree"]).current_dir(&aws.dir).output().await?;
+            let local = String::from_utf8_lossy(&listing.stdout);
+            return Err(Failure::new(format!("nothing has changed, but {again}; stored {stored}; local {local}")));
+        }
         std::fs::remove_dir_all(aws.dir.join("tree/d3"))?;
         aws.file("tree/d1/new", 99, 5000)?;
         aws.run(0, &["s3", "sync", "tree", "s3://tree", "--delete", "--no-progress"]).await?;

@@ -118,6 +118,8 @@ pub async fn answer(
 
     let mut report = None;
     let empty = incoming.is_end_stream();
+    // hyper says `100 Continue` when a body is first read: never, when there is none.
+    let uncalled = empty && parts.headers.contains_key(header::EXPECT);
     let answer = if parts.uri.path() == READY_PATH && matches!(parts.method, Method::GET | Method::HEAD) {
         completion.operation = Operation::Health;
         ready(&shared)
@@ -151,8 +153,9 @@ pub async fn answer(
         pulse.leave_unread();
     }
     // A chunked body may have carried a Content-Length too, which hyper drops: whatever a proxy makes of such a request,
-    // nothing that follows it on this connection is taken for another one.
-    if http1 && (unread || chunked) {
+    // nothing that follows it on this connection is taken for another one. And botocore, which reads a final status
+    // where it waited for `100 Continue`, no longer finds the next one's on the same connection, and hangs.
+    if http1 && (unread || chunked || uncalled) {
         response.headers_mut().insert(header::CONNECTION, CLOSE);
     }
     Ok(response.map(|body| match body {

@@ -1,14 +1,14 @@
 //! What processes cost, as the kernel counts it (proc(5)).
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// Counters of one process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// User and system time, ms (in steps of 10).
     pub cpu_ms: u64,
-    /// Bytes that it caused to be written to storage.
-    pub written: u64,
     /// Resident memory, bytes.
     pub rss: u64,
     /// Highest resident memory since [`reset_peak`], bytes.
@@ -21,17 +21,26 @@ pub fn read(pid: u32) -> io::Result<Usage> {
     let stat = text("stat")?;
     let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
     let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-    let (io_text, status) = (text("io")?, text("status")?);
+    let status = text("status")?;
     let named = |text: &str, name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_whitespace().next()?.parse::<u64>().ok()
     };
     Ok(Usage {
         cpu_ms: (ticks(11) + ticks(12)) * 10,
-        written: named(&io_text, "write_bytes:").unwrap_or(0),
         rss: named(&status, "VmRSS:").unwrap_or(0) * 1024,
         peak_rss: named(&status, "VmHWM:").unwrap_or(0) * 1024,
     })
+}
+
+/// Bytes written so far, by anybody, to the block device under `dir`; `None` where there is none (tmpfs). The figure
+/// per process (`write_bytes`) is of no use: with large folios the kernel counts a whole folio, up to megabytes, each
+/// time that a byte of it is changed.
+pub fn device_written(dir: &Path) -> Option<u64> {
+    let device = std::fs::metadata(dir).ok()?.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let stat = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+    Some(stat.split_whitespace().nth(6)?.parse::<u64>().ok()? * 512)
 }
 
 /// Lets [`Usage::peak_rss`] begin anew.

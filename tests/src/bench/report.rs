@@ -16,6 +16,8 @@ pub struct Cost {
     pub before: Vec<Usage>,
     /// Counters after.
     pub after: Vec<Usage>,
+    /// Bytes that reached the block device meanwhile, from whomever.
+    pub written: Option<u64>,
     /// Log and blob syncs of all nodes, if they are counted.
     pub syncs: Option<f64>,
 }
@@ -43,7 +45,7 @@ pub struct Row {
     pub cpu_ms_per_mib: Option<f64>,
     /// Syncs per operation and node.
     pub syncs_per_op_node: Option<f64>,
-    /// Bytes that all nodes wrote to storage per byte of objects.
+    /// Bytes that reached the disk (all nodes, and whoever else writes to it) per byte of objects.
     pub written_per_byte: Option<f64>,
     /// Highest resident memory of any process, MiB.
     pub peak_rss_mib: f64,
@@ -63,7 +65,6 @@ impl Row {
         let pairs = || cost.before.iter().zip(&cost.after);
         let cpu: Vec<f64> = pairs().map(|(before, after)| after.cpu_ms.saturating_sub(before.cpu_ms) as f64).collect();
         let cpu_ms: f64 = cpu.iter().sum();
-        let written: u64 = pairs().map(|(before, after)| after.written.saturating_sub(before.written)).sum();
         let writes = outcome.bytes > 0 && !case.name().starts_with("get");
         Self {
             case: case.name(),
@@ -76,7 +77,7 @@ impl Row {
             cpu_us_per_op: cpu_ms * 1e3 / ops,
             cpu_ms_per_mib: (mib > 0.0).then(|| cpu_ms / mib),
             syncs_per_op_node: cost.syncs.map(|syncs| syncs / ops / cost.after.len().max(1) as f64),
-            written_per_byte: writes.then(|| written as f64 / outcome.bytes as f64),
+            written_per_byte: cost.written.filter(|_| writes).map(|written| written as f64 / outcome.bytes as f64),
             peak_rss_mib: cost.after.iter().map(|usage| usage.peak_rss).max().unwrap_or(0) as f64 / f64::from(1 << 20),
             errors: outcome.errors,
             wrong: outcome.wrong,

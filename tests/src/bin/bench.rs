@@ -114,10 +114,12 @@ impl Bench {
             meter::reset_peak(pid)?;
         }
         let (before, syncs) = (self.usage()?, self.syncs().await);
+        let device = meter::device_written(self.cluster.dir());
         let outcome = load::run(&self.target, case).await;
         let after = self.usage()?;
         let syncs = self.syncs().await.zip(syncs).map(|(after, before)| after - before);
-        Ok(Row::new(case, &outcome, &Cost { before, after, syncs }))
+        let written = meter::device_written(self.cluster.dir()).zip(device).map(|(after, before)| after - before);
+        Ok(Row::new(case, &outcome, &Cost { before, after, written, syncs }))
     }
 }
 

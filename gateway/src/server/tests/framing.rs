@@ -33,6 +33,22 @@ async fn a_refused_upload_is_refused_before_it_is_asked_for() {
 }
 
 #[tokio::test]
+async fn an_upload_of_nothing_that_waits_for_a_continue_ends_its_connection() {
+    let harness = Harness::plain().await;
+    let put = |expect: bool| {
+        let request = harness.request("PUT", "/bucket/key").header("content-length", "0");
+        if expect { request.header("expect", "100-continue").sign() } else { request.sign() }
+    };
+    let mut connection = harness.connect().await;
+    connection.write(&put(false).head()).await;
+    assert_eq!(connection.response(false).await.unwrap().header("connection"), None);
+    connection.write(&put(true).head()).await;
+    let answer = connection.response(false).await.unwrap();
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    connection.closed().await;
+}
+
+#[tokio::test]
 async fn a_client_that_sends_on_still_reads_why_it_was_refused() {
     let harness = Harness::plain().await;
     let request = harness.request("PUT", "/bucket/key").header("content-length", "50000000");
