@@ -100,6 +100,10 @@ async fn get_object(host: &Arc<Host>, group: &Arc<Group>, get: GetObject) -> Ans
         };
         let body = if get.head { Some(Body::empty()) } else { body(host, group, &object, range).await? };
         if let Some(body) = body {
+            // The lookup may have seen a write that was applied after `applied` was read: what was seen is the state
+            // of this key at the later of the two places.
+            let seen = object.summary.seq;
+            let applied = if seen.group == group.id() { applied.max(seen.index) } else { applied };
             let object = Box::new(object);
             return Ok((Response::Object { object, range, applied }, body));
         }
