@@ -286,7 +286,7 @@ async fn start_gateway(
 async fn create_buckets(router: Router, names: Vec<BucketName>, owner: String) {
     for name in names {
         loop {
-            match router.create_bucket(name.clone(), owner.clone(), Placement::default(), Vec::new()).await {
+            match router.create_bucket(name.clone(), owner.clone(), Placement::default(), Vec::new(), false).await {
                 Ok(_) => {
                     tracing::info!(bucket = %name, "created a default bucket");
                     break;

@@ -61,6 +61,7 @@ fn of_root(refusal: RootRefusal) -> S3Error {
         RootRefusal::BucketExists(_) => s3_error!(BucketAlreadyExists),
         RootRefusal::BucketBusy => conflict(),
         RootRefusal::BucketNotEmpty => s3_error!(BucketNotEmpty),
+        RootRefusal::BucketState(conflict) => custom("InvalidBucketState", StatusCode::CONFLICT, conflict.to_string()),
         RootRefusal::NoSuchNode | RootRefusal::TooFewNodes => {
             S3Error::with_message(S3ErrorCode::InvalidRequest, refusal.to_string())
         }

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use holdfast_wire::bucket::{AckMode, Bucket, BucketState};
+use holdfast_wire::configuration::BucketChange;
 use holdfast_wire::error::CallError;
 use holdfast_wire::heartbeat::{GroupStatus, Heartbeat, Layout, Load, NodeInfo, Role};
 use holdfast_wire::id::{BucketId, BucketName, ClusterId, Epoch, GroupId, NodeId, Seq};
@@ -102,6 +103,7 @@ pub fn bucket(id: u64, name: &str) -> Bucket {
         state: BucketState::Active,
         placement: Placement::RootDirectory,
         tags: Vec::new(),
+        configuration: Default::default(),
     }
 }
 
@@ -326,14 +328,16 @@ impl FakeNode {
                         cluster.buckets.insert(name.clone(), made.clone());
                         Response::Bucket(Box::new(made))
                     }
-                    RootRequest::SetBucketTags { name, tags, .. } => match cluster.buckets.get_mut(name) {
-                        Some(bucket) => {
-                            bucket.tags = tags.clone();
-                            bucket.revision += 1;
-                            Response::Bucket(Box::new(bucket.clone()))
+                    RootRequest::ChangeBucket { name, change: BucketChange::Tags(tags), .. } => {
+                        match cluster.buckets.get_mut(name) {
+                            Some(bucket) => {
+                                bucket.tags = tags.clone();
+                                bucket.revision += 1;
+                                Response::Bucket(Box::new(bucket.clone()))
+                            }
+                            None => Response::RootRefused(RootRefusal::NoSuchBucket),
                         }
-                        None => Response::RootRefused(RootRefusal::NoSuchBucket),
-                    },
+                    }
                     RootRequest::DeleteBucket { name, .. } => match cluster.buckets.remove(name) {
                         Some(_) => Response::Done,
                         None => Response::RootRefused(RootRefusal::NoSuchBucket),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::configuration::{Configuration, Document, Versioning};
 use crate::id::{BucketId, BucketName};
 use crate::placement::Placement;
 
@@ -107,12 +108,24 @@ pub struct Bucket {
     pub placement: Placement,
     /// Tags, in the order they were set.
     pub tags: Vec<(String, String)>,
+    /// What else is configured.
+    pub configuration: Configuration,
 }
 
 impl Bucket {
     /// The value of one tag.
     pub fn tag(&self, name: &str) -> Option<&str> {
         self.tags.iter().find(|(tag, _)| tag == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether its objects have versions.
+    pub fn versioning(&self) -> Versioning {
+        self.configuration.versioning
+    }
+
+    /// One of its documents.
+    pub fn document(&self, kind: Document) -> Option<&str> {
+        self.configuration.documents.get(&kind).map(String::as_str)
     }
 
     /// The ack mode that its tags ask for.

@@ -8,11 +8,13 @@
 
 pub mod bucket;
 pub mod condition;
+pub mod configuration;
 pub mod error;
 pub mod frame;
 pub mod handshake;
 pub mod heartbeat;
 pub mod id;
+pub mod lock;
 pub mod object;
 pub mod placement;
 pub mod request;

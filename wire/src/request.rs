@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bucket::{AckMode, Bucket, ReadMode};
 use crate::condition::{ReadCondition, ReadRefusal, Unmet, WriteCondition};
+use crate::configuration::BucketChange;
 use crate::heartbeat::{ClusterView, NodeInfo};
 use crate::id::{BlobId, BucketId, BucketName, ClusterId, GroupId, NodeId, ObjectKey, RequestId, Seq, UploadId};
 use crate::object::{Attributes, Checksum, NewBody, Object, Part, Summary, Upload};
@@ -412,6 +413,8 @@ pub enum RootRequest {
         placement: Placement,
         /// First tags.
         tags: Vec<(String, String)>,
+        /// Whether it has Object Lock, and with it versioning.
+        lock: bool,
     },
     /// Deletes an empty bucket.
     DeleteBucket {
@@ -420,14 +423,14 @@ pub enum RootRequest {
         /// The name.
         name: BucketName,
     },
-    /// Replaces a bucket's tags. Answered when every shard knows them.
-    SetBucketTags {
+    /// Changes a bucket. Answered when every shard knows of it.
+    ChangeBucket {
         /// The request's identity.
         request: RequestId,
         /// The name.
         name: BucketName,
-        /// The tags.
-        tags: Vec<(String, String)>,
+        /// What changes.
+        change: BucketChange,
     },
     /// One bucket (linearizable).
     Bucket {
@@ -571,10 +574,27 @@ pub enum RootRefusal {
     /// The bucket holds objects or open uploads.
     #[error("the bucket is not empty")]
     BucketNotEmpty,
+    /// The bucket is in no state for that change of its configuration.
+    #[error("{0}")]
+    BucketState(StateConflict),
     /// No such node.
     #[error("no such node")]
     NoSuchNode,
     /// Without that node a group could not keep its voters.
     #[error("too few nodes would be left")]
     TooFewNodes,
+}
+
+/// Why a bucket's configuration cannot be changed so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum StateConflict {
+    /// Versioning that was enabled can be suspended, not taken back.
+    #[error("versioning cannot be turned off, only suspended")]
+    VersioningOff,
+    /// Object Lock needs versions.
+    #[error("versioning cannot be suspended on a bucket with Object Lock")]
+    Locked,
+    /// Object Lock needs versions.
+    #[error("Object Lock needs a bucket with versioning enabled")]
+    NotVersioned,
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_wire::bucket::{Bucket, BucketState};
+use holdfast_wire::configuration::BucketChange;
 use holdfast_wire::id::{BucketId, BucketName, GroupId};
 use holdfast_wire::placement::Placement;
 use holdfast_wire::request::{Request, Response, RootRefusal, RootRequest};
@@ -179,16 +180,17 @@ impl Router {
         }
     }
 
-    /// Creates a bucket; `Root(BucketExists)` when it exists.
+    /// Creates a bucket, with Object Lock if `lock`; `Root(BucketExists)` when it exists.
     pub async fn create_bucket(
         &self,
         name: BucketName,
         owner: String,
         placement: Placement,
         tags: Vec<(String, String)>,
+        lock: bool,
     ) -> Result<Arc<Bucket>, RouteError> {
         let request = self.core.request_id();
-        self.core.changed_bucket(RootRequest::CreateBucket { request, name, owner, placement, tags }).await
+        self.core.changed_bucket(RootRequest::CreateBucket { request, name, owner, placement, tags, lock }).await
     }
 
     /// Deletes an empty bucket; `Root(BucketNotEmpty)` when it is not.
@@ -205,13 +207,9 @@ impl Router {
         }
     }
 
-    /// Replaces a bucket's tags.
-    pub async fn set_bucket_tags(
-        &self,
-        name: BucketName,
-        tags: Vec<(String, String)>,
-    ) -> Result<Arc<Bucket>, RouteError> {
+    /// Changes a bucket's tags or configuration.
+    pub async fn change_bucket(&self, name: BucketName, change: BucketChange) -> Result<Arc<Bucket>, RouteError> {
         let request = self.core.request_id();
-        self.core.changed_bucket(RootRequest::SetBucketTags { request, name, tags }).await
+        self.core.changed_bucket(RootRequest::ChangeBucket { request, name, change }).await
     }
 }

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use holdfast_wire::bucket::{Bucket, BucketState};
+use holdfast_wire::configuration::BucketChange;
 use holdfast_wire::id::BucketName;
 use holdfast_wire::placement::Placement;
 use holdfast_wire::request::RootRefusal;
@@ -65,7 +66,7 @@ pub async fn create(s3: &S3Service, mut req: S3Request<CreateBucketInput>) -> S3
     let tags = tags::of_bucket(configuration.tags.unwrap_or_default())?;
     let Some(owner) = requester(req.credentials.as_ref()) else { return Err(s3_error!(AccessDenied)) };
     let owner = owner.to_owned();
-    match s3.router.create_bucket(name.clone(), owner.clone(), placement, tags).await {
+    match s3.router.create_bucket(name.clone(), owner.clone(), placement, tags, false).await {
         Ok(_) => {}
         Err(RouteError::Root(RootRefusal::BucketExists(bucket))) if bucket.owner == owner => {
             if s3.config.region != CLASSIC_REGION {
@@ -171,7 +172,7 @@ pub async fn put_tagging(
     let input = req.input;
     let tags = tags::of_bucket(input.tagging.tag_set)?;
     let bucket = s3.bucket_now(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    s3.router.set_bucket_tags(bucket.name.clone(), tags).await?;
+    s3.router.change_bucket(bucket.name.clone(), BucketChange::Tags(tags)).await?;
     let mut response = S3Response::new(PutBucketTaggingOutput {});
     response.extensions.insert(ResponseStatus(StatusCode::NO_CONTENT));
     Ok(response)
@@ -184,7 +185,7 @@ pub async fn delete_tagging(
 ) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
     let bucket = s3.bucket_now(&req.input.bucket, req.input.expected_bucket_owner.as_deref()).await?;
     if !bucket.tags.is_empty() {
-        s3.router.set_bucket_tags(bucket.name.clone(), Vec::new()).await?;
+        s3.router.change_bucket(bucket.name.clone(), BucketChange::Tags(Vec::new())).await?;
     }
     Ok(S3Response::new(DeleteBucketTaggingOutput {}))
 }

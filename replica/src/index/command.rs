@@ -10,6 +10,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use holdfast_wire::bucket::Bucket;
+use holdfast_wire::configuration::BucketChange;
 use holdfast_wire::heartbeat::{Layout, NodeInfo};
 use holdfast_wire::id::{BucketId, BucketName, ClusterId, Epoch, GroupId, NodeId, RequestId};
 use holdfast_wire::placement::{HashRange, Placement};
@@ -134,18 +135,20 @@ pub enum RootCommand {
         placement: Placement,
         /// First tags.
         tags: Vec<(String, String)>,
+        /// Whether it has Object Lock, and with it versioning.
+        lock: bool,
     },
     /// `Creating` → `Active`.
     ActivateBucket {
         /// The bucket.
         bucket: BucketId,
     },
-    /// Replaces the tags of an active bucket.
-    SetBucketTags {
+    /// Changes an active bucket.
+    ChangeBucket {
         /// The name.
         name: BucketName,
-        /// The tags.
-        tags: Vec<(String, String)>,
+        /// What changes.
+        change: BucketChange,
     },
     /// `Active` → `Deleting`. A bucket that is already being deleted is given again, so that a deletion whose
     /// coordinator died can be finished.

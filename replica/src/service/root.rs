@@ -43,15 +43,16 @@ pub async fn root(host: &Host, request: RootRequest, deadline: Instant) -> Resul
             let visible = buckets.iter().filter(|bucket| bucket.state != BucketState::Creating);
             Ok(Response::Buckets(visible.map(|bucket| (**bucket).clone()).collect()))
         }
-        RootRequest::CreateBucket { request, name, owner, placement, tags } => {
-            let command = RootCommand::CreateBucket { name, owner, placement, tags };
+        RootRequest::CreateBucket { request, name, owner, placement, tags, lock } => {
+            let command = RootCommand::CreateBucket { name, owner, placement, tags, lock };
             match propose(host, Some(request), command, deadline).await? {
                 Outcome::Bucket(bucket) => activate(host, bucket, deadline).await,
                 outcome => respond(host, outcome),
             }
         }
-        RootRequest::SetBucketTags { request, name, tags } => {
-            let outcome = propose(host, Some(request), RootCommand::SetBucketTags { name, tags }, deadline).await?;
+        RootRequest::ChangeBucket { request, name, change } => {
+            let command = RootCommand::ChangeBucket { name, change };
+            let outcome = propose(host, Some(request), command, deadline).await?;
             if let Outcome::Bucket(bucket) = &outcome {
                 install_everywhere(host, bucket, deadline).await?;
             }

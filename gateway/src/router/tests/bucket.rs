@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use holdfast_wire::bucket::BucketState;
+use holdfast_wire::configuration::BucketChange;
 use holdfast_wire::id::BucketName;
 use holdfast_wire::placement::Placement;
 use holdfast_wire::request::RootRequest;
@@ -89,7 +90,7 @@ async fn changes_go_to_roots_leader_under_one_id_and_are_known_at_once() {
     let bench = bench(1).await;
     let mut first = true;
     bench.fleet.node(1).script(move |_| if std::mem::take(&mut first) { unknown() } else { Reply::Soundly });
-    let make = |text| bench.router.create_bucket(name(text), "me".to_owned(), Placement::WholeKey, vec![]);
+    let make = |text| bench.router.create_bucket(name(text), "me".to_owned(), Placement::WholeKey, vec![], false);
     let made = make("fresh").await.unwrap();
     let calls = bench.fleet.node(1).calls();
     let [
@@ -102,11 +103,11 @@ async fn changes_go_to_roots_leader_under_one_id_and_are_known_at_once() {
     assert_eq!(a, b);
     let before = bench.fleet.calls();
     assert_eq!(bench.router.bucket(&made.name).await.unwrap().id, made.id);
-    let tags = bench.router.set_bucket_tags(made.name.clone(), tagged("x")).await.unwrap();
+    let tags = bench.router.change_bucket(made.name.clone(), BucketChange::Tags(tagged("x"))).await.unwrap();
     assert_eq!(tags.tags, tagged("x"));
     assert_eq!(bench.router.bucket(&made.name).await.unwrap().tags, tagged("x"));
     assert_eq!(bench.fleet.calls() - before, 1);
-    let none = bench.router.set_bucket_tags(name("none"), vec![]).await;
+    let none = bench.router.change_bucket(name("none"), BucketChange::Tags(vec![])).await;
     assert_eq!(none.unwrap_err(), RouteError::NoSuchBucket);
     bench.fleet.node(1).script(|_| ok(Response::RootRefused(RootRefusal::BucketNotEmpty)));
     let full = bench.router.delete_bucket(name("fresh")).await;

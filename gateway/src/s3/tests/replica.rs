@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use holdfast_wire::bucket::{AckMode, Bucket, BucketState};
+use holdfast_wire::configuration::BucketChange;
 use holdfast_wire::error::CallError;
 use holdfast_wire::frame::Unframer;
 use holdfast_wire::heartbeat::{GroupStatus, Heartbeat, Layout, Load, NodeInfo, Role};
@@ -52,6 +53,7 @@ impl Tables {
             state: BucketState::Active,
             placement: Placement::RootDirectory,
             tags: self.tags.clone(),
+            configuration: Default::default(),
         }
     }
 
@@ -286,7 +288,7 @@ impl Service for Replica {
                 Request::Root(RootRequest::Bucket { name }) if name.as_str() == "bucket" => {
                     Ok((Response::Bucket(Box::new(tables.lock().bucket())), Body::empty()))
                 }
-                Request::Root(RootRequest::SetBucketTags { tags, .. }) => {
+                Request::Root(RootRequest::ChangeBucket { change: BucketChange::Tags(tags), .. }) => {
                     let mut tables = tables.lock();
                     tables.tags = tags;
                     Ok((Response::Bucket(Box::new(tables.bucket())), Body::empty()))

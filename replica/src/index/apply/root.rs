@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use holdfast_wire::bucket::{Bucket, BucketState};
+use holdfast_wire::configuration::{BucketChange, Configuration, Versioning};
 use holdfast_wire::heartbeat::{Layout, NodeInfo};
 use holdfast_wire::id::{BucketId, BucketName, ClusterId, GroupId, NodeId};
+use holdfast_wire::lock::BucketLock;
 use holdfast_wire::placement::{GroupPlace, Placement, ShardMap};
-use holdfast_wire::request::RootRefusal;
+use holdfast_wire::request::{RootRefusal, StateConflict};
 
 use super::draft::Draft;
 use crate::index::command::{Outcome, RootCommand};
@@ -15,12 +17,14 @@ use crate::index::record::Root;
 pub fn apply(draft: &mut Draft<'_>, command: RootCommand) -> Outcome {
     let result = match command {
         RootCommand::Genesis { cluster, layout, replicas } => Ok(genesis(draft, cluster, layout, replicas)),
-        RootCommand::CreateBucket { name, owner, placement, tags } => create(draft, name, owner, placement, tags),
+        RootCommand::CreateBucket { name, owner, placement, tags, lock } => {
+            create(draft, name, owner, placement, tags, lock)
+        }
         RootCommand::ActivateBucket { bucket } => by_id(draft, bucket, |state| match state {
             BucketState::Creating | BucketState::Active => Ok(BucketState::Active),
             BucketState::Deleting => Err(RootRefusal::BucketBusy),
         }),
-        RootCommand::SetBucketTags { name, tags } => set_tags(draft, &name, tags),
+        RootCommand::ChangeBucket { name, change } => change_bucket(draft, &name, change),
         RootCommand::BeginDeleteBucket { name } => match draft.bucket_named(&name) {
             None => Err(RootRefusal::NoSuchBucket),
             Some(bucket) => by_id(draft, bucket.id, |state| match state {
@@ -64,6 +68,7 @@ fn create(
     owner: String,
     placement: Placement,
     tags: Vec<(String, String)>,
+    lock: bool,
 ) -> Result<Outcome, RootRefusal> {
     if let Some(existing) = draft.bucket_named(&name) {
         return match existing.state {
@@ -76,6 +81,14 @@ fn create(
     let id = root.next_bucket;
     root.next_bucket = BucketId(id.0 + 1);
     draft.put_root(root);
+    let configuration = match lock {
+        true => Configuration {
+            versioning: Versioning::Enabled,
+            lock: Some(BucketLock::default()),
+            ..Configuration::default()
+        },
+        false => Configuration::default(),
+    };
     let bucket = Bucket {
         id,
         name,
@@ -85,6 +98,7 @@ fn create(
         state: BucketState::Creating,
         placement,
         tags,
+        configuration,
     };
     draft.put_bucket(bucket.clone());
     Ok(Outcome::Bucket(bucket))
@@ -106,18 +120,40 @@ fn by_id(
     Ok(Outcome::Bucket(bucket))
 }
 
-fn set_tags(draft: &mut Draft<'_>, name: &BucketName, tags: Vec<(String, String)>) -> Result<Outcome, RootRefusal> {
-    let mut bucket = (*draft.bucket_named(name).ok_or(RootRefusal::NoSuchBucket)?).clone();
+fn change_bucket(draft: &mut Draft<'_>, name: &BucketName, change: BucketChange) -> Result<Outcome, RootRefusal> {
+    let before = draft.bucket_named(name).ok_or(RootRefusal::NoSuchBucket)?;
+    let mut bucket = (*before).clone();
     match bucket.state {
         BucketState::Active => {}
         BucketState::Creating | BucketState::Deleting => return Err(RootRefusal::BucketBusy),
     }
-    if bucket.tags != tags {
-        bucket.tags = tags;
+    make(&mut bucket, change).map_err(RootRefusal::BucketState)?;
+    if bucket != *before {
         bucket.revision += 1;
         draft.put_bucket(bucket.clone());
     }
     Ok(Outcome::Bucket(bucket))
+}
+
+fn make(bucket: &mut Bucket, change: BucketChange) -> Result<(), StateConflict> {
+    let configuration = &mut bucket.configuration;
+    match change {
+        BucketChange::Tags(tags) => bucket.tags = tags,
+        BucketChange::Versioning(Versioning::Off) if configuration.versioning != Versioning::Off => {
+            return Err(StateConflict::VersioningOff);
+        }
+        BucketChange::Versioning(Versioning::Suspended) if configuration.lock.is_some() => {
+            return Err(StateConflict::Locked);
+        }
+        BucketChange::Versioning(versioning) => configuration.versioning = versioning,
+        BucketChange::Lock(_) if configuration.versioning != Versioning::Enabled => {
+            return Err(StateConflict::NotVersioned);
+        }
+        BucketChange::Lock(lock) => configuration.lock = Some(lock),
+        BucketChange::Document(kind, Some(text)) => drop(configuration.documents.insert(kind, text)),
+        BucketChange::Document(kind, None) => drop(configuration.documents.remove(&kind)),
+    }
+    Ok(())
 }
 
 fn remove_bucket(draft: &mut Draft<'_>, id: BucketId) -> Result<Outcome, RootRefusal> {

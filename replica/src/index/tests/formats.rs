@@ -98,7 +98,7 @@ fn records_are_these_bytes() {
         ("Membership", encode_opaque(b"\x07"), "0107"),
         ("Shard", encode(&Shard { range: HashRange { first: 1, last: 2 }, epoch: Epoch(3) }), "01010203"),
         ("Root", encode(&root), "010105030207090101016e016101760201010100ff01040101"),
-        ("Bucket", encode(&frozen), "0101086275636b65742d31026d650101020100"),
+        ("Bucket", encode(&frozen), "0101086275636b65742d31026d650101020100000000"),
         ("Usage", encode(&Usage { objects: 1, bytes: 300 }), "0101ac02"),
         (
             "Seen",

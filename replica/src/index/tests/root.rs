@@ -1,10 +1,12 @@
 //! What root does with each command.
 
 use holdfast_wire::bucket::{Bucket, BucketState};
+use holdfast_wire::configuration::{BucketChange, Document, Versioning};
 use holdfast_wire::heartbeat::NodeInfo;
 use holdfast_wire::id::{ClusterId, Epoch, NodeId};
+use holdfast_wire::lock::BucketLock;
 use holdfast_wire::placement::{GroupPlace, HashRange, Placement, ShardMap};
-use holdfast_wire::request::RootRefusal;
+use holdfast_wire::request::{RootRefusal, StateConflict};
 
 use super::command::RootCommand;
 use super::support::*;
@@ -62,6 +64,7 @@ impl Cluster {
             owner: owner.to_owned(),
             placement: Placement::WholeKey,
             tags: vec![],
+            lock: false,
         })
     }
 }
@@ -95,7 +98,10 @@ fn a_bucket_lives_and_its_id_is_never_given_again() {
     let name = created.name.clone();
     let begin = RootCommand::BeginDeleteBucket { name: name.clone() };
     assert_eq!(cluster.apply(begin.clone()), Outcome::RootRefused(RootRefusal::BucketBusy));
-    let tag = RootCommand::SetBucketTags { name: name.clone(), tags: vec![("a".to_owned(), "b".to_owned())] };
+    let tag = RootCommand::ChangeBucket {
+        name: name.clone(),
+        change: BucketChange::Tags(vec![("a".to_owned(), "b".to_owned())]),
+    };
     assert_eq!(cluster.apply(tag.clone()), Outcome::RootRefused(RootRefusal::BucketBusy));
 
     let activate = RootCommand::ActivateBucket { bucket: created.id };
@@ -217,4 +223,34 @@ fn every_command_has_an_outcome_before_genesis() {
     cluster.apply(RootCommand::Genesis { cluster: ClusterId(5), layout, replicas: 3 });
     assert_eq!(bucket_in(cluster.create("other", "me")).id, BucketId(2));
     assert_eq!(cluster.apply(RootCommand::Join { node: node(0, "n8") }), Outcome::Joined { node: NodeId(8) });
+}
+
+#[test]
+fn versions_come_and_pause_but_locks_keep_them() {
+    let mut root = Cluster::new(1, &[1]);
+    root.create("one", "me");
+    root.apply(RootCommand::ActivateBucket { bucket: BucketId(1) });
+    let mut change = |change| {
+        let outcome = root.apply(RootCommand::ChangeBucket { name: "one".parse().unwrap(), change });
+        match outcome {
+            Outcome::Bucket(bucket) => Ok((bucket.configuration.versioning, bucket.revision)),
+            Outcome::RootRefused(RootRefusal::BucketState(conflict)) => Err(conflict),
+            other => panic!("{other}"),
+        }
+    };
+    let (off, on, paused) = (Versioning::Off, Versioning::Enabled, Versioning::Suspended);
+    let lock = BucketLock::default();
+    assert_eq!(change(BucketChange::Lock(lock)), Err(StateConflict::NotVersioned));
+    assert_eq!(change(BucketChange::Versioning(off)), Ok((off, 2)));
+    assert_eq!(change(BucketChange::Versioning(on)), Ok((on, 3)));
+    assert_eq!(change(BucketChange::Versioning(on)), Ok((on, 3)), "nothing changed");
+    assert_eq!(change(BucketChange::Versioning(off)), Err(StateConflict::VersioningOff));
+    assert_eq!(change(BucketChange::Versioning(paused)), Ok((paused, 4)));
+    assert_eq!(change(BucketChange::Lock(lock)), Err(StateConflict::NotVersioned));
+    assert_eq!(change(BucketChange::Versioning(on)), Ok((on, 5)));
+    assert_eq!(change(BucketChange::Lock(lock)), Ok((on, 6)));
+    assert_eq!(change(BucketChange::Versioning(paused)), Err(StateConflict::Locked));
+    let text = Some("{}".to_owned());
+    assert_eq!(change(BucketChange::Document(Document::Policy, text)), Ok((on, 7)));
+    assert_eq!(change(BucketChange::Document(Document::Policy, None)), Ok((on, 8)));
 }

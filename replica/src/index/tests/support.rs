@@ -69,6 +69,7 @@ pub fn bucket(id: u64) -> Bucket {
         state: BucketState::Active,
         placement: Placement::RootDirectory,
         tags: vec![],
+        configuration: Default::default(),
     }
 }
 

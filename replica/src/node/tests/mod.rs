@@ -144,6 +144,7 @@ impl Cluster {
             owner: "owner".to_owned(),
             placement: Placement::RootDirectory,
             tags: Vec::new(),
+            lock: false,
         };
         match self.ask(Request::Root(request)).await {
             Response::Bucket(bucket) => *bucket,
