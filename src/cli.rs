@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command};
+use clap_complete::Shell;
 
 use crate::config::key::{KEYS, Role};
 
@@ -37,6 +39,12 @@ pub enum Cli {
     },
     /// Print the table of keys.
     ConfigKeys,
+    /// Print the admin API's description.
+    OpenApi,
+    /// Print a shell's completions.
+    Completions(Shell),
+    /// Write manual pages into this directory.
+    Man(PathBuf),
 }
 
 /// What to do with a cluster.
@@ -134,6 +142,17 @@ pub fn command() -> Command {
                 )
                 .subcommand(Command::new("keys").about("Print every key, as Markdown")),
         )
+        .subcommand(Command::new("openapi").about("Print the admin API as an OpenAPI document"))
+        .subcommand(
+            Command::new("completions")
+                .about("Print completions for a shell, to be sourced")
+                .arg(Arg::new("SHELL").required(true).value_parser(clap::value_parser!(Shell)).help("Which shell")),
+        )
+        .subcommand(
+            Command::new("man")
+                .about("Write a manual page for every command")
+                .arg(Arg::new("DIR").required(true).value_parser(clap::value_parser!(PathBuf)).help("Where to")),
+        )
 }
 
 fn output() -> Arg {
@@ -190,6 +209,11 @@ impl Cli {
                 }
                 _ => Cli::ConfigKeys,
             },
+            "openapi" => Cli::OpenApi,
+            "completions" => {
+                Cli::Completions(matches.get_one::<Shell>("SHELL").copied().expect("clap requires a shell"))
+            }
+            "man" => Cli::Man(matches.get_one::<PathBuf>("DIR").cloned().expect("clap requires a directory")),
             _ => {
                 let role = role_of(name).expect("every other subcommand is a role");
                 let mut flags = given(matches);
@@ -258,6 +282,8 @@ mod tests {
         let check = Cli::CheckConfig { role: Role::Gateway, flags: flags(&[("cluster-secret-file", "/s")]) };
         assert_eq!(parse("holdfast config check --role gateway --cluster-secret-file /s").unwrap(), check);
         assert_eq!(parse("holdfast config keys").unwrap(), Cli::ConfigKeys);
+        assert_eq!(parse("holdfast completions fish").unwrap(), Cli::Completions(Shell::Fish));
+        assert_eq!(parse("holdfast man /m").unwrap(), Cli::Man("/m".into()));
     }
 
     #[test]

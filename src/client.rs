@@ -124,7 +124,8 @@ mod tests {
     use holdfast_wire::seam::TcpNet;
 
     use super::*;
-    use crate::admin::{Admin, RemoveNode};
+    use crate::admin::Admin;
+    use crate::admin::cluster::RemoveNode;
     use crate::cluster::tests::cluster;
     use crate::config::Secret;
     use crate::http::HttpServer;

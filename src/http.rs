@@ -2,14 +2,19 @@
 //! bounded connections.
 
 use std::convert::Infallible;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use holdfast_wire::seam::{Connection, Listener};
 use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -31,10 +36,31 @@ const CONNECTIONS_MAX: usize = 128;
 /// How long requests under way may take to end after the order to stop.
 const DRAIN_WITHIN: Duration = Duration::from_secs(2);
 
+/// What is answered.
+pub enum Content {
+    /// All of it.
+    Whole(Bytes),
+    /// As it comes; an error breaks the connection off, so that nobody takes the rest for the whole.
+    Streamed(BoxStream<'static, io::Result<Bytes>>),
+}
+
+impl Content {
+    /// Ends a stream when the server stops.
+    fn body(self, stop: CancellationToken) -> UnsyncBoxBody<Bytes, io::Error> {
+        match self {
+            Self::Whole(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
+            Self::Streamed(stream) => {
+                let frames = stream.take_until(stop.cancelled_owned()).map_ok(Frame::data);
+                StreamBody::new(frames).boxed_unsync()
+            }
+        }
+    }
+}
+
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request.
-    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'static, Response<Bytes>>;
+    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'static, Response<Content>>;
 }
 
 /// A running server.
@@ -88,7 +114,8 @@ async fn accept(listener: Box<dyn Listener>, handler: Arc<dyn Handler>, stop: Ca
 }
 
 async fn serve(stream: Box<dyn Connection>, handler: Arc<dyn Handler>, stop: CancellationToken) {
-    let service = service_fn(move |request| answer(handler.clone(), request));
+    let stopped = stop.clone();
+    let service = service_fn(move |request| answer(handler.clone(), stopped.clone(), request));
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
@@ -106,43 +133,65 @@ async fn serve(stream: Box<dyn Connection>, handler: Arc<dyn Handler>, stop: Can
     }
 }
 
-async fn answer(handler: Arc<dyn Handler>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    handler: Arc<dyn Handler>,
+    stop: CancellationToken,
+    request: Request<Incoming>,
+) -> Result<Response<UnsyncBoxBody<Bytes, io::Error>>, Infallible> {
     let (parts, body) = request.into_parts();
-    if body.size_hint().lower() > BODY_MAX as u64 {
-        return Ok(error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large").map(Full::new));
-    }
-    let response = match timeout(BODY_WITHIN, Limited::new(body, BODY_MAX).collect()).await {
-        Ok(Ok(body)) => handler.handle(Request::from_parts(parts, body.to_bytes())).await,
-        Ok(Err(_)) => error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off"),
-        Err(_) => error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+    let response = if body.size_hint().lower() > BODY_MAX as u64 {
+        error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large")
+    } else {
+        match timeout(BODY_WITHIN, Limited::new(body, BODY_MAX).collect()).await {
+            Ok(Ok(body)) => handler.handle(Request::from_parts(parts, body.to_bytes())).await,
+            Ok(Err(_)) => error(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broke off"),
+            Err(_) => error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+        }
     };
-    Ok(response.map(Full::new))
+    Ok(response.map(|content| content.body(stop)))
 }
 
 /// An answer with a JSON body.
-pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Bytes> {
+pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Content> {
     let mut bytes = serde_json::to_vec(body).expect("answers are always serializable");
     bytes.push(b'\n');
-    with_type(status, "application/json", bytes.into())
+    with_type(status, "application/json", Content::Whole(bytes.into()))
 }
 
 /// An answer with a text body.
-pub fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Bytes> {
-    with_type(status, content_type, body.into())
+pub fn text(status: StatusCode, content_type: &'static str, body: String) -> Response<Content> {
+    with_type(status, content_type, Content::Whole(body.into()))
 }
 
 /// An answer that says what is wrong: `{"error": …}`.
-pub fn error(status: StatusCode, message: &str) -> Response<Bytes> {
+pub fn error(status: StatusCode, message: &str) -> Response<Content> {
     json(status, &serde_json::json!({ "error": message }))
 }
 
-fn with_type(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Bytes> {
+/// An answer that comes as it is made.
+#[cfg_attr(not(test), expect(dead_code, reason = "the routes that stream come next"))]
+pub fn streamed(content_type: &'static str, stream: BoxStream<'static, io::Result<Bytes>>) -> Response<Content> {
+    with_type(StatusCode::OK, content_type, Content::Streamed(stream))
+}
+
+fn with_type(status: StatusCode, content_type: &'static str, body: Content) -> Response<Content> {
     let response = Response::builder()
         .status(status)
         .header(header::CONTENT_TYPE, content_type)
         .header(header::CACHE_CONTROL, "no-store")
         .header("x-content-type-options", "nosniff");
     response.body(body).expect("a response of constant parts is well formed")
+}
+
+#[cfg(test)]
+impl Content {
+    /// What is answered as a whole.
+    pub fn whole(&self) -> &Bytes {
+        match self {
+            Self::Whole(bytes) => bytes,
+            Self::Streamed(_) => panic!("a stream is not whole"),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -158,8 +207,12 @@ mod tests {
     struct Echo;
 
     impl Handler for Echo {
-        fn handle(&self, request: Request<Bytes>) -> BoxFuture<'static, Response<Bytes>> {
-            async move { with_type(StatusCode::OK, "text/plain", request.into_body()) }.boxed()
+        fn handle(&self, request: Request<Bytes>) -> BoxFuture<'static, Response<Content>> {
+            if request.uri().path() == "/endless" {
+                let first = futures::stream::once(async { Ok(Bytes::from_static(b"tick")) });
+                return async move { streamed("text/plain", first.chain(futures::stream::pending()).boxed()) }.boxed();
+            }
+            async move { with_type(StatusCode::OK, "text/plain", Content::Whole(request.into_body())) }.boxed()
         }
     }
 
@@ -187,6 +240,22 @@ mod tests {
             say(address, "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 9999999\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
         server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_comes_as_it_is_made_and_ends_with_the_server() {
+        let (server, address) = start().await;
+        let mut stream = TcpNet.connect(&address.to_string()).await.unwrap();
+        stream.write_all(b"GET /endless HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut seen = Vec::new();
+        while !seen.windows(4).any(|four| four == b"tick") {
+            let mut some = [0; 512];
+            let count = stream.read(&mut some).await.unwrap();
+            assert_ne!(count, 0, "the stream ended early");
+            seen.extend_from_slice(&some[..count]);
+        }
+        timeout(Duration::from_secs(5), server.stop()).await.expect("a stream does not hold the server up");
+        timeout(Duration::from_secs(5), stream.read_to_end(&mut seen)).await.expect("the stream ends").unwrap();
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ mod dev;
 mod http;
 mod lock;
 mod logging;
+mod manual;
 mod metrics;
 mod ops;
 mod run;
@@ -43,6 +44,22 @@ fn main() -> ExitCode {
             print!("{}", config::key::markdown());
             ExitCode::SUCCESS
         }
+        Cli::OpenApi => {
+            let document = admin::openapi::document(admin::routes());
+            println!("{}", serde_json::to_string_pretty(&document).expect("a document is always serializable"));
+            ExitCode::SUCCESS
+        }
+        Cli::Completions(shell) => {
+            clap_complete::generate(shell, &mut cli::command(), "holdfast", &mut io::stdout());
+            ExitCode::SUCCESS
+        }
+        Cli::Man(dir) => match manual::write(&RealFiles, &dir) {
+            Ok(pages) => {
+                println!("{pages} pages in {}", dir.display());
+                ExitCode::SUCCESS
+            }
+            Err(error) => complain(FAILED, &format!("{}: {error}", dir.display())),
+        },
         Cli::CheckConfig { role, flags } => {
             let checked = settings(flags).and_then(|settings| {
                 logging::check(&LogConfig::new(&settings)?)?;
@@ -103,11 +120,11 @@ fn run_client(client: &AdminClient, action: &ClusterAction, json: bool) -> ExitC
                 Ok(())
             }
             ClusterAction::TransferLeader { group, node } => {
-                let body = admin::TransferLeader { group: *group, node: node.clone() };
+                let body = admin::cluster::TransferLeader { group: *group, node: node.clone() };
                 client.post("/v1/cluster/transfer-leader", &body).await
             }
             ClusterAction::Remove { node } => {
-                client.post("/v1/cluster/remove-node", &admin::RemoveNode { node: node.clone() }).await
+                client.post("/v1/cluster/remove-node", &admin::cluster::RemoveNode { node: node.clone() }).await
             }
         }
     });

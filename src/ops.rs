@@ -19,7 +19,7 @@ use http::{Method, Request, Response, StatusCode};
 use serde_json::json as object;
 
 use crate::cluster::Cluster;
-use crate::http::{Handler, error, json, text};
+use crate::http::{Content, Handler, error, json, text};
 use crate::metrics::{self, Process};
 use crate::status::{Health, Status};
 
@@ -80,12 +80,12 @@ pub fn not_ready(view: Option<&ClusterView>, own: &[String], draining: bool) -> 
 pub struct OpsHandler(pub Arc<Ops>);
 
 impl Handler for OpsHandler {
-    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'static, Response<Bytes>> {
+    fn handle(&self, request: Request<Bytes>) -> BoxFuture<'static, Response<Content>> {
         route(self.0.clone(), request).boxed()
     }
 }
 
-async fn route(ops: Arc<Ops>, request: Request<Bytes>) -> Response<Bytes> {
+async fn route(ops: Arc<Ops>, request: Request<Bytes>) -> Response<Content> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return error(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here");
     }
@@ -134,7 +134,7 @@ mod tests {
 
     async fn get(ops: &OpsHandler, path: &str) -> (u16, String) {
         let response = ops.handle(Request::get(path).body(Bytes::new()).unwrap()).await;
-        (response.status().as_u16(), String::from_utf8(response.body().to_vec()).unwrap())
+        (response.status().as_u16(), String::from_utf8(response.body().whole().to_vec()).unwrap())
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use holdfast_wire::heartbeat::{ClusterView, GroupStatus, Heartbeat, Load, Role};
 use holdfast_wire::id::{GroupId, NodeId};
 use holdfast_wire::placement::GroupPlace;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use text::table;
@@ -19,7 +20,7 @@ const LAG_ENTRIES: u64 = 1000;
 const DISK_PART: u64 = 20;
 
 /// How it stands with the whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// Nothing is wrong.
@@ -31,7 +32,7 @@ pub enum Health {
 }
 
 /// The cluster, as `holdfast cluster status -o json` and `GET /v1/cluster` show it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// 32 hexadecimal digits.
     pub cluster: String,
@@ -46,7 +47,7 @@ pub struct Status {
 }
 
 /// A node.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Node {
     /// Its id.
     pub id: u64,
@@ -67,7 +68,7 @@ pub struct Node {
 }
 
 /// How busy a node is; fields as in [`Load`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeLoad {
     pub in_flight: u32,
     pub cpu_millis: u32,
@@ -79,7 +80,7 @@ pub struct NodeLoad {
 }
 
 /// A group.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Group {
     /// Its id.
     pub id: u32,
@@ -100,7 +101,7 @@ pub struct Group {
 }
 
 /// A member of a group.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Member {
     /// The node.
     pub node: u64,
