@@ -1,7 +1,9 @@
 //! One Raft group as a member of this process: propose, read, transfer, status.
 
 mod config;
+mod quorum;
 mod read_index;
+mod round;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,11 +32,14 @@ use crate::peers::Peers;
 use crate::raft::early::Early;
 use crate::raft::log::LogStore;
 use crate::raft::machine::{Machine, OnEffects};
+use crate::raft::message::{RoundAnswer, RoundQuestion};
 use crate::raft::network::Network;
+use crate::raft::standing::Standing;
 use crate::raft::types::{Proposal, Raft, Types};
 
 pub use config::{Guards, Timings, raft_config};
 use read_index::ReadIndex;
+pub use round::Rounds;
 
 /// Entries that `ack=leader` may run ahead of the commit; beyond, it waits like `majority`.
 const LEAD_MAX: u64 = 10_000;
@@ -96,6 +101,8 @@ pub struct Parts<'a> {
     pub client: Client,
     /// Where they are.
     pub peers: Peers,
+    /// Questions of reads to other nodes, shared by all groups.
+    pub rounds: Rounds,
     /// Time stamps.
     pub clock: Arc<dyn Clock>,
     /// Raft's timings.
@@ -114,7 +121,7 @@ impl Group {
     /// # Errors
     /// Whatever openraft finds wrong with the stored state; the node must not go on.
     pub async fn start(parts: Parts<'_>) -> Result<Arc<Self>, String> {
-        let Parts { id, own, log, index, client, peers, clock, timings, guards, on_effects, lane } = parts;
+        let Parts { id, own, log, index, client, peers, rounds, clock, timings, guards, on_effects, lane } = parts;
         let group_log = log.group(id);
         let early = Early::default();
         let listener = early.clone();
@@ -122,13 +129,15 @@ impl Group {
             listener.synced(entries.iter().map(|entry| (entry.position.index, &entry.payload[..])));
         }));
         let (applied_sender, applied) = watch::channel(0);
-        let machine = Machine::new(index.clone(), applied_sender, on_effects);
-        let network = Network { group: id, client: client.clone(), peers: peers.clone() };
-        let store = LogStore::new(group_log.clone(), lane);
+        let standing = Arc::new(Standing::default());
+        let machine = Machine::new(index.clone(), applied_sender, standing.clone(), on_effects);
+        let network = Network { group: id, client, peers, standing: standing.clone() };
+        let store = LogStore::new(group_log.clone(), standing.clone(), lane);
         let raft = Raft::new(own.0, raft_config(&timings, &guards), network, store, machine)
             .await
             .map_err(|error| format!("group {id} cannot start: {error}"))?;
-        let read_index = ReadIndex::start(id, own, raft.clone(), client, peers, timings);
+        let lease = timings.silence();
+        let read_index = ReadIndex::new(own, raft.clone(), group_log.clone(), standing, rounds, lease);
         Ok(Arc::new(Self {
             id,
             own,
@@ -310,9 +319,9 @@ impl Group {
         self.read_index.ask(deadline).await
     }
 
-    /// Like [`read_index`](Self::read_index), but only if this member leads: what followers ask.
-    pub async fn leader_read_index(&self) -> Result<u64, CallError> {
-        self.read_index.ask_here().await
+    /// Answers a question that `from` has for its reads.
+    pub(crate) async fn answer(&self, from: NodeId, question: &RoundQuestion) -> RoundAnswer {
+        self.read_index.answer(from, question).await
     }
 
     /// Waits until everything up to `index` is applied here.

@@ -22,7 +22,7 @@ use super::neighbours::{self, Neighbours};
 use super::{Identity, NodeConfig};
 use crate::blob::{BlobStats, BlobStore};
 use crate::file::{Files, Lane};
-use crate::group::{Group, Parts};
+use crate::group::{Group, Parts, Rounds};
 use crate::index::engine::{Engine, EngineStats};
 use crate::index::{Effects, Index};
 use crate::log::{Log, LogStats};
@@ -49,6 +49,7 @@ pub struct Host {
     blobs: BlobStore,
     client: Client,
     peers: Peers,
+    rounds: Rounds,
     groups: RwLock<BTreeMap<GroupId, Arc<Group>>>,
     /// Groups that are being started or removed: one change of the set at a time.
     changing: tokio::sync::Mutex<()>,
@@ -101,6 +102,7 @@ impl Host {
         let peers = Peers::new(identity.cluster, first.nodes.iter().cloned());
         peers.configure(&config.peers);
         let (layout, _) = watch::channel(first);
+        let rounds = Rounds::new(identity.node, client.clone(), peers.clone(), 2 * config.timings.silence());
         Arc::new(Self {
             identity,
             config,
@@ -112,6 +114,7 @@ impl Host {
             blobs,
             client,
             peers,
+            rounds,
             groups: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
             layout,
@@ -336,6 +339,7 @@ impl Host {
             index,
             client: self.client.clone(),
             peers: self.peers.clone(),
+            rounds: self.rounds.clone(),
             clock: self.seams.clock.clone(),
             timings: self.config.timings,
             guards: self.config.guards,

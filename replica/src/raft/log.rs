@@ -13,6 +13,7 @@ use bytes::Bytes;
 use openraft::storage::{IOFlushed, LogState, RaftLogStorage};
 use openraft::{OptionalSend, RaftLogReader};
 
+use super::standing::Standing;
 use super::types::{self, Entry, LogId, Types, Vote};
 use crate::file::Lane;
 use crate::log::GroupLog;
@@ -24,6 +25,7 @@ const READ_BYTES: usize = 4 << 20;
 #[derive(Clone)]
 pub struct LogStore {
     log: GroupLog,
+    standing: Arc<Standing>,
     lane: Lane,
 }
 
@@ -31,9 +33,9 @@ pub struct LogStore {
 pub type DurableListener = Arc<dyn Fn(&[(u64, Bytes)]) + Send + Sync>;
 
 impl LogStore {
-    /// Reads from files run on `lane`.
-    pub fn new(log: GroupLog, lane: Lane) -> Self {
-        Self { log, lane }
+    /// Reads from files run on `lane`; `standing` is told what is appended.
+    pub fn new(log: GroupLog, standing: Arc<Standing>, lane: Lane) -> Self {
+        Self { log, standing, lane }
     }
 
     /// The log below.
@@ -118,7 +120,10 @@ impl RaftLogStorage<Types> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let entries = entries.into_iter().map(|entry| types::log_entry(&entry)).collect();
+        let entries: Vec<_> = entries.into_iter().map(|entry| types::log_entry(&entry)).collect();
+        for entry in &entries {
+            self.standing.appended(entry.position.term, entry.position.index);
+        }
         self.log.append(entries, |result| callback.io_completed(result));
         Ok(())
     }

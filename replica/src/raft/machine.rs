@@ -9,6 +9,7 @@ use openraft::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use tokio::sync::watch;
 
+use super::standing::Standing;
 use super::types::{self, LogId, Members, StoredMembership, Types};
 use crate::index::{Applied, Effects, Entry, Index, IndexError, IndexSnapshot, Installer};
 
@@ -27,13 +28,14 @@ pub type OnEffects = Arc<dyn Fn(Effects) + Send + Sync>;
 pub struct Machine {
     index: Index,
     applied: watch::Sender<u64>,
+    standing: Arc<Standing>,
     on_effects: OnEffects,
 }
 
 impl Machine {
-    /// The machine over `index`; `applied` follows its applied log index.
-    pub fn new(index: Index, applied: watch::Sender<u64>, on_effects: OnEffects) -> Self {
-        Self { index, applied, on_effects }
+    /// The machine over `index`; `applied` follows its applied log index, and `standing` knows of it before.
+    pub fn new(index: Index, applied: watch::Sender<u64>, standing: Arc<Standing>, on_effects: OnEffects) -> Self {
+        Self { index, applied, standing, on_effects }
     }
 
     fn publish(&self) {
@@ -78,6 +80,7 @@ impl RaftStateMachine<Types> for Machine {
                     Entry::Membership(types::members(Some(position), membership).encode())
                 }
             };
+            self.standing.show(position.index);
             let (outcome, effects) = self.index.apply(position, what).map_err(io_error)?;
             // Before it counts as applied: who sees the index must see what is missing for it.
             if !effects.is_empty() {

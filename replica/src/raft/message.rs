@@ -18,8 +18,8 @@ pub const VOTE: &str = "/raft/vote";
 pub const SNAPSHOT: &str = "/raft/snapshot";
 /// The path of [`Transfer`].
 pub const TRANSFER: &str = "/raft/transfer";
-/// The path of [`ReadIndexAsk`].
-pub const READ_INDEX: &str = "/raft/read-index";
+/// The path of [`RoundAsk`].
+pub const ROUND: &str = "/raft/round";
 
 /// Entries, or a heartbeat. The payload holds the entries' bytes back to back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,9 +222,34 @@ impl Transfer {
     }
 }
 
-/// A follower asks the leader for its read index. Answered with the index.
+/// What a node asks of another about groups that both are members of, for reads. Answered with one [`RoundAnswer`] for
+/// each question, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReadIndexAsk {
+pub struct RoundAsk {
+    /// Who asks.
+    pub from: NodeId,
+    /// One for each group.
+    pub questions: Vec<RoundQuestion>,
+}
+
+/// "I have voted for `leader` in `term` and for nobody since: and you?"
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundQuestion {
     /// The group.
     pub group: GroupId,
+    /// The asker's term.
+    pub term: u64,
+    /// Whom it holds for that term's leader.
+    pub leader: NodeId,
+}
+
+/// The answer to a [`RoundQuestion`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RoundAnswer {
+    /// Another vote, no member, or nothing that can be said in time.
+    No,
+    /// So have I.
+    Same,
+    /// That leader is me, a majority stands behind me, and this is the read index.
+    Index(u64),
 }

@@ -7,4 +7,5 @@ pub mod machine;
 pub mod message;
 pub mod network;
 pub mod snapshot;
+pub mod standing;
 pub mod types;

@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::machine::SnapshotData;
 use super::message::{APPEND, Append, Appended, SNAPSHOT, SnapshotHead, TRANSFER, Transfer, VOTE, VoteAnswer, VoteAsk};
+use super::standing::Standing;
 use super::types::{self, Types, Vote};
 use crate::peers::Peers;
 
@@ -49,6 +50,8 @@ pub struct Network {
     pub client: Client,
     /// Where the nodes are.
     pub peers: Peers,
+    /// Told what others are told.
+    pub standing: Arc<Standing>,
 }
 
 impl RaftNetworkFactory<Types> for Network {
@@ -135,6 +138,9 @@ impl RaftNetworkV2<Types> for Link {
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let within = if request.entries.is_empty() { option.soft_ttl() } else { ENTRIES_WITHIN };
         let (head, payload) = Append::new(self.network.group, &request);
+        if let Some(committed) = &head.committed {
+            self.network.standing.show(committed.index);
+        }
         let answer: Appended = self.ask(APPEND, &head, payload, within).await.map_err(rpc_error)?;
         Ok(answer.into())
     }

@@ -19,7 +19,7 @@ use crate::blob::peer as blob_peer;
 use crate::index::command::Command;
 use crate::node::Host;
 use crate::raft::message::{
-    APPEND, Append, Appended, READ_INDEX, ReadIndexAsk, SNAPSHOT, TRANSFER, Transfer, VOTE, VoteAnswer, VoteAsk,
+    APPEND, Append, Appended, ROUND, RoundAnswer, RoundAsk, SNAPSHOT, TRANSFER, Transfer, VOTE, VoteAnswer, VoteAsk,
 };
 use crate::raft::snapshot;
 
@@ -56,12 +56,7 @@ pub fn handle(host: Arc<Host>, path: &str, head: Bytes, payload: Body) -> BoxFut
             Ok((encode(&ballot), Body::empty()))
         }
         .boxed(),
-        READ_INDEX => async move {
-            let ask: ReadIndexAsk = decode(&head)?;
-            let index = host.group(ask.group)?.leader_read_index().await?;
-            Ok((encode(&index), Body::empty()))
-        }
-        .boxed(),
+        ROUND => round(host, head).boxed(),
         SHARD => shard(host, head).boxed(),
         HOLDS => async move {
             let ask: BlobAsk = decode(&head)?;
@@ -91,6 +86,21 @@ async fn append(host: Arc<Host>, head: Bytes, payload: Body) -> Answered {
     let payload = payload.collect(ENTRIES_MAX).await?;
     let answer = group.raft().append_entries(head.request(payload)?).await.map_err(super::unavailable)?;
     Ok((encode(&Appended::from(answer)), Body::empty()))
+}
+
+async fn round(host: Arc<Host>, head: Bytes) -> Answered {
+    let ask: RoundAsk = decode(&head)?;
+    let answers = ask.questions.iter().map(|question| {
+        let group = host.group(question.group);
+        async move {
+            match group {
+                Ok(group) => group.answer(ask.from, question).await,
+                Err(_) => RoundAnswer::No,
+            }
+        }
+    });
+    let answers = futures::future::join_all(answers).await;
+    Ok((encode(&answers), Body::empty()))
 }
 
 async fn vote(host: Arc<Host>, head: Bytes) -> Answered {

@@ -5,6 +5,7 @@ mod catching_up;
 mod hazards;
 mod life;
 mod modes;
+mod reads;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

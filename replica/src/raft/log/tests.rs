@@ -83,7 +83,7 @@ async fn open(files: &SimulatedFiles) -> Result<(Log, LogStore), crate::log::Log
     // Nothing is cached, so that every read goes to a file.
     let options = LogOptions { segment_bytes: 16 << 10, cache_bytes: 0, ..LogOptions::default() };
     let log = Log::open(Arc::new(files.process()), PathBuf::from("/log"), options).await?;
-    let store = LogStore::new(log.group(GroupId(3)), files.lane("log-read"));
+    let store = LogStore::new(log.group(GroupId(3)), Arc::default(), files.lane("log-read"));
     Ok((log, store))
 }
 
