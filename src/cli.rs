@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgMatches, Command};
 use clap_complete::Shell;
 
+use crate::admin::fault::{FaultKind, FaultRequest};
 use crate::config::key::{KEYS, Role};
 
 /// A parsed command line.
@@ -64,6 +65,8 @@ pub enum ClusterAction {
         /// The node.
         node: String,
     },
+    /// Let a node suffer, or recover; or show which do.
+    Fault(FaultRequest),
 }
 
 /// Flags by name.
@@ -121,8 +124,11 @@ pub fn command() -> Command {
                         )
                         .arg(node.clone()),
                 )
-                .subcommand(cluster("remove", "Take a node out of every group and out of the cluster").arg(node)),
+                .subcommand(
+                    cluster("remove", "Take a node out of every group and out of the cluster").arg(node.clone()),
+                ),
         )
+        .subcommand(fault(&cluster, &node))
         .subcommand(
             Command::new("config")
                 .about("Check or explain the configuration")
@@ -155,6 +161,31 @@ pub fn command() -> Command {
         )
 }
 
+fn fault(cluster: &dyn Fn(&'static str, &'static str) -> Command, node: &Arg) -> Command {
+    let from = Arg::new("from").long("from").value_name("NODE,…").value_delimiter(',');
+    let ms = Arg::new("ms").long("ms").value_name("MS").value_parser(clap::value_parser!(u32)).default_value("200");
+    Command::new("fault")
+        .about("For testers: make nodes suffer that were started with --enable-faults")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(cluster("status", "Show which nodes suffer what"))
+        .subcommand(
+            cluster("crash", "Let a node answer everything with an error and change nothing, until it is restored")
+                .arg(node.clone()),
+        )
+        .subcommand(cluster("restore", "End every fault of a node").arg(node.clone()))
+        .subcommand(
+            cluster("partition", "Cut a node off from other nodes, both ways")
+                .arg(node.clone())
+                .arg(from.help("Those it is cut off from; all others by default")),
+        )
+        .subcommand(
+            cluster("slow-disk", "Let every sync of a node's disk take longer")
+                .arg(node.clone())
+                .arg(ms.help("How much longer, milliseconds")),
+        )
+}
+
 fn output() -> Arg {
     Arg::new("output")
         .short('o')
@@ -173,7 +204,11 @@ fn flag(key: &'static crate::config::key::Key) -> Arg {
         let about = format!("File with this secret: {about}");
         return Arg::new(name.clone()).long(name).value_name("FILE").help(about);
     }
-    Arg::new(key.name).long(key.name).value_name(key.value).help(about)
+    let flag = Arg::new(key.name).long(key.name).value_name(key.value).help(about);
+    match key.value {
+        "BOOL" => flag.num_args(0..=1).require_equals(true).default_missing_value("true"),
+        _ => flag,
+    }
 }
 
 fn with_flags(command: Command, role: Role) -> Command {
@@ -202,6 +237,7 @@ impl Cli {
         let Some((name, matches)) = matches.subcommand() else { unreachable!("clap requires a subcommand") };
         Ok(match name {
             "cluster" => Self::cluster(matches),
+            "fault" => Self::fault(matches),
             "config" => match matches.subcommand() {
                 Some(("check", matches)) => {
                     let role = matches.get_one::<String>("role").and_then(|role| role_of(role)).unwrap_or(Role::Server);
@@ -226,6 +262,24 @@ impl Cli {
                 Cli::Run { role, nodes, flags }
             }
         })
+    }
+
+    fn fault(matches: &ArgMatches) -> Cli {
+        let Some((name, matches)) = matches.subcommand() else { unreachable!("clap requires a subcommand") };
+        let node = || matches.get_one::<String>("NODE").cloned();
+        let fault = match name {
+            "crash" => FaultKind::Crash {},
+            "restore" => FaultKind::Restore {},
+            "partition" => {
+                let from = matches.get_many::<String>("from").unwrap_or_default().cloned().collect();
+                FaultKind::Partition { from }
+            }
+            "slow-disk" => FaultKind::SlowDisk { ms: matches.get_one::<u32>("ms").copied().unwrap_or_default() },
+            _ => FaultKind::Status {},
+        };
+        let node = if matches!(fault, FaultKind::Status {}) { None } else { node() };
+        let json = matches.get_one::<String>("output").is_some_and(|format| format == "json");
+        Cli::Cluster { action: ClusterAction::Fault(FaultRequest { node, fault }), json, flags: given(matches) }
     }
 
     fn cluster(matches: &ArgMatches) -> Cli {
@@ -279,6 +333,23 @@ mod tests {
             parse("holdfast cluster transfer-leader 3 n2").unwrap(),
             Cli::Cluster { action, json: false, flags: flags(&[]) }
         );
+        let faulty = |node: Option<&str>, fault| {
+            let action = ClusterAction::Fault(FaultRequest { node: node.map(str::to_owned), fault });
+            Cli::Cluster { action, json: false, flags: flags(&[]) }
+        };
+        assert_eq!(parse("holdfast fault crash n2").unwrap(), faulty(Some("n2"), FaultKind::Crash {}));
+        assert_eq!(parse("holdfast fault status").unwrap(), faulty(None, FaultKind::Status {}));
+        let from = vec!["n1".to_owned(), "n3".to_owned()];
+        assert_eq!(
+            parse("holdfast fault partition n2 --from n1,n3").unwrap(),
+            faulty(Some("n2"), FaultKind::Partition { from })
+        );
+        assert_eq!(
+            parse("holdfast fault slow-disk n2 --ms 9").unwrap(),
+            faulty(Some("n2"), FaultKind::SlowDisk { ms: 9 })
+        );
+        let enabled = Cli::Run { role: Role::Server, nodes: 0, flags: flags(&[("enable-faults", "true")]) };
+        assert_eq!(parse("holdfast server --enable-faults").unwrap(), enabled);
         let check = Cli::CheckConfig { role: Role::Gateway, flags: flags(&[("cluster-secret-file", "/s")]) };
         assert_eq!(parse("holdfast config check --role gateway --cluster-secret-file /s").unwrap(), check);
         assert_eq!(parse("holdfast config keys").unwrap(), Cli::ConfigKeys);

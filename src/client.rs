@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -74,6 +75,13 @@ impl AdminClient {
     pub async fn post(&self, path: &str, body: &impl Serialize) -> Result<(), ClientError> {
         let body = serde_json::to_vec(body).expect("requests are always serializable");
         self.call(Method::POST, path, body.into()).await.map(drop)
+    }
+
+    /// Posts `body` to `path` and reads the answer.
+    pub async fn ask<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).expect("requests are always serializable");
+        let answer = self.call(Method::POST, path, body.into()).await?;
+        serde_json::from_slice(&answer).map_err(|_| self.not_ours())
     }
 
     fn not_ours(&self) -> ClientError {

@@ -1,17 +1,20 @@
 //! The cluster as an operator handles it, from any process of it: look, move a leader, remove a node.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use holdfast_wire::error::CallError;
-use holdfast_wire::heartbeat::ClusterView;
+use holdfast_wire::fault::{FAULT, FaultAnswer, FaultOrder, FaultState};
+use holdfast_wire::heartbeat::{ClusterView, NodeInfo};
 use holdfast_wire::id::{GroupId, NodeId, RequestId};
 use holdfast_wire::request::{Request, Response, RootRefusal, RootRequest};
 use holdfast_wire::seam::Random;
 use holdfast_wire::service::{Body, Service};
-use holdfast_wire::transport::{Client, Remote, Target};
+use holdfast_wire::transport::{Client, Remote, Target, decode, encode};
 
+use crate::admin::fault::{FaultKind, NodeFaults};
 use crate::status;
 
 /// Where the view of the cluster comes from: the local replica or the gateway's heartbeats.
@@ -67,6 +70,17 @@ pub enum OperationError {
     Call {
         /// The group.
         group: GroupId,
+        /// Its answer.
+        error: CallError,
+    },
+    /// The node was not started for it.
+    #[error("node {0} refuses: it was started without --enable-faults")]
+    FaultsOff(String),
+    /// A node did not do as it was told.
+    #[error("node {node} answered: {error}")]
+    NodeCall {
+        /// The node.
+        node: String,
         /// Its answer.
         error: CallError,
     },
@@ -129,6 +143,82 @@ impl Cluster {
             Err(error) => Err(OperationError::Call { group, error }),
         }
     }
+}
+
+/// An order of the fault API may take so long: a node stops its groups, or opens its directory.
+const FAULT_WITHIN: Duration = Duration::from_secs(12);
+
+impl Cluster {
+    /// Has a node suffer, or all of them say how it stands; the faults of every node that was asked.
+    pub async fn fault(&self, node: Option<&str>, fault: FaultKind) -> Result<Vec<NodeFaults>, OperationError> {
+        let view = self.view().await.ok_or(OperationError::NoView)?;
+        let Some(node) = node else {
+            let asks = view.layout.nodes.iter().map(|info| async {
+                let told = self.order(&view, info, FaultOrder::Status).await;
+                faults_of(info, told.map_err(|error| matches!(error, OperationError::FaultsOff(_))))
+            });
+            return Ok(futures::future::join_all(asks).await);
+        };
+        let id = node_of(&view, node)?;
+        let info =
+            |id: NodeId| view.layout.nodes.iter().find(move |info| info.id == id).expect("looked up in this view");
+        let suffering = info(id);
+        let address = address_of(&view, suffering);
+        let others = || view.layout.nodes.iter().filter(|other| other.id != id);
+        let order = match fault {
+            FaultKind::Status {} => FaultOrder::Status,
+            FaultKind::Crash {} => FaultOrder::Crash,
+            FaultKind::SlowDisk { ms } => FaultOrder::SlowDisk { ms },
+            FaultKind::Restore {} => {
+                let heal = || FaultOrder::Heal { addresses: vec![address.clone()] };
+                // Those that are not there have nothing to undo.
+                futures::future::join_all(others().map(|other| self.order(&view, other, heal()))).await;
+                FaultOrder::Restore
+            }
+            FaultKind::Partition { from } => {
+                let from: Vec<NodeId> = match from.is_empty() {
+                    true => others().map(|other| other.id).collect(),
+                    false => from.iter().map(|name| node_of(&view, name)).collect::<Result<_, _>>()?,
+                };
+                for other in from.iter().filter(|other| **other != id) {
+                    self.order(&view, info(*other), FaultOrder::Cut { addresses: vec![address.clone()] }).await?;
+                }
+                FaultOrder::Cut { addresses: from.iter().map(|other| address_of(&view, info(*other))).collect() }
+            }
+        };
+        let state = self.order(&view, suffering, order).await?;
+        Ok(vec![faults_of(suffering, Ok(state))])
+    }
+
+    async fn order(
+        &self,
+        view: &ClusterView,
+        node: &NodeInfo,
+        order: FaultOrder,
+    ) -> Result<FaultState, OperationError> {
+        let target = Target { address: address_of(view, node), cluster: Some(view.cluster), node: Some(node.id) };
+        let asked = self.client.exchange(&target, FAULT, encode(&order), Body::empty(), FAULT_WITHIN).await;
+        match asked.and_then(|(head, _)| decode(&head)) {
+            Ok(FaultAnswer::State(state)) => Ok(state),
+            Ok(FaultAnswer::Refused) => Err(OperationError::FaultsOff(node.name.clone())),
+            Err(error) => Err(OperationError::NodeCall { node: node.name.clone(), error }),
+        }
+    }
+}
+
+fn faults_of(node: &NodeInfo, told: Result<FaultState, bool>) -> NodeFaults {
+    let enabled = match &told {
+        Ok(_) => Some(true),
+        Err(refused) => refused.then_some(false),
+    };
+    let FaultState { crashed, cut, slow_disk_ms } = told.unwrap_or_default();
+    NodeFaults { node: node.name.clone(), enabled, crashed, cut_off_from: cut, slow_disk_ms }
+}
+
+/// Where a node is dialled: as it says itself, or as root was told.
+fn address_of(view: &ClusterView, node: &NodeInfo) -> String {
+    let heard = view.heartbeats.iter().find(|(heartbeat, _)| heartbeat.node.id == node.id);
+    heard.map_or(&node.address, |(heartbeat, _)| &heartbeat.node.address).clone()
 }
 
 /// A node by id or name.

@@ -14,6 +14,7 @@ use holdfast_gateway::server::{Gateway, GatewayConfig, GatewayError, Readiness};
 use holdfast_replica::file::Files;
 use holdfast_replica::group::Timings;
 use holdfast_replica::index::engine::{Engine, EngineError, Fjall, FjallOptions};
+use holdfast_replica::node::faults::Faults;
 use holdfast_replica::node::{Node, NodeConfig, NodeError};
 use holdfast_wire::handshake::ClusterSecret;
 use holdfast_wire::heartbeat::ClusterView;
@@ -124,6 +125,7 @@ pub fn node_config(config: &Config) -> NodeConfig {
             election_max_ms: config.raft.election_max_ms,
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        faults: config.enable_faults.then(Arc::default),
         ..NodeConfig::default()
     }
 }
@@ -151,6 +153,12 @@ impl Process {
         seeds.extend(planned.iter().map(|node| node.address.clone()));
         seeds.sort();
         seeds.dedup();
+        // The faults of the one node of a `server` are those of its gateway too.
+        let faults = planned.first().filter(|_| planned.len() == 1).and_then(|node| node.faults.clone());
+        let outside = match &faults {
+            Some(faults) => Seams { net: faults.net(seams.net.clone()), ..seams.clone() },
+            None => seams.clone(),
+        };
         let mut nodes = Vec::new();
         for node in planned {
             nodes.push(start_node(node, &config, &seams, &files).await?);
@@ -167,10 +175,12 @@ impl Process {
         let (buckets, stop) = (TaskTracker::new(), CancellationToken::new());
         let views: Arc<dyn Views> = match (&config.root, local) {
             (Some(root), local) => {
-                let membership = Membership::start(client.clone(), local, seeds, seams.clone());
+                let peers = Client::new(outside.clone(), secret(&config));
+                let membership = Membership::start(peers, local, seeds, seams.clone());
                 let router = Router::new(membership.clone(), seams.clone(), RouterOptions::default());
                 let counters = Arc::new(GatewayMetrics::default());
-                let (server, tasks) = start_gateway(&config, root, &router, &seams, counters.clone()).await?;
+                let (server, tasks) =
+                    start_gateway(&config, root, &router, &seams, counters.clone(), faults.as_deref()).await?;
                 sources.push(Box::new(move || gateway_metrics::render(&counters)));
                 let counters = router.metrics().clone();
                 sources.push(Box::new(move || metrics::router(&counters)));
@@ -262,11 +272,15 @@ async fn start_gateway(
     router: &Router,
     seams: &Seams,
     metrics: Arc<GatewayMetrics>,
+    faults: Option<&Faults>,
 ) -> Result<(Gateway, TaskTracker), StartError> {
     let key = RootKey::new(root.access.clone(), Secret::new(root.secret.reveal()))?;
     let mut gateway = GatewayConfig::new(config.s3_listen.clone(), key);
     gateway.domains = config.s3_domains.clone();
     gateway.region = config.region.clone();
+    if let Some(faults) = faults {
+        gateway.closed = faults.down();
+    }
     let mut s3 = S3Config::new(root.access.clone());
     s3.inline_max = config.inline_max;
     s3.region = config.region.clone();

@@ -109,6 +109,7 @@ pub async fn plan(
             data: config.data.join(&peer.name),
             listen: peer.address.clone(),
             address: peer.address.clone(),
+            faults: config.enable_faults.then(Arc::default),
             ..common.clone()
         })
         .collect();

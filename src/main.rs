@@ -126,6 +126,15 @@ fn run_client(client: &AdminClient, action: &ClusterAction, json: bool) -> ExitC
             ClusterAction::Remove { node } => {
                 client.post("/v1/cluster/remove-node", &admin::cluster::RemoveNode { node: node.clone() }).await
             }
+            ClusterAction::Fault(request) => {
+                let faults: Vec<admin::fault::NodeFaults> = client.ask("/v1/fault", request).await?;
+                if json {
+                    println!("{}", serde_json::to_string_pretty(&faults).expect("faults are always serializable"));
+                } else {
+                    faults.iter().for_each(|faults| println!("{faults}"));
+                }
+                Ok(())
+            }
         }
     });
     match done {

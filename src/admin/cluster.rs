@@ -99,10 +99,13 @@ pub fn done(result: Result<(), OperationError>) -> Response<Content> {
 pub fn failed(problem: &OperationError) -> Response<Content> {
     let status = match problem {
         OperationError::NoSuchGroup(_) | OperationError::NoSuchNode(_) => StatusCode::NOT_FOUND,
-        OperationError::NotAVoter { .. } | OperationError::Refused(_) => StatusCode::CONFLICT,
-        OperationError::NoView | OperationError::NoLeader(_) | OperationError::Call { .. } => {
-            StatusCode::SERVICE_UNAVAILABLE
+        OperationError::NotAVoter { .. } | OperationError::Refused(_) | OperationError::FaultsOff(_) => {
+            StatusCode::CONFLICT
         }
+        OperationError::NoView
+        | OperationError::NoLeader(_)
+        | OperationError::Call { .. }
+        | OperationError::NodeCall { .. } => StatusCode::SERVICE_UNAVAILABLE,
         OperationError::OtherAnswer => StatusCode::BAD_GATEWAY,
     };
     error(status, &problem.to_string())

@@ -6,6 +6,7 @@
 //! could have made are refused.
 
 pub mod cluster;
+pub mod fault;
 pub mod openapi;
 pub mod route;
 
@@ -23,7 +24,7 @@ use crate::http::{Content, Handler, error};
 
 /// Everything that the API answers, in the order of its documentation.
 pub fn routes() -> impl Iterator<Item = &'static Route> {
-    [openapi::ROUTES, cluster::ROUTES].into_iter().flatten()
+    [openapi::ROUTES, cluster::ROUTES, fault::ROUTES].into_iter().flatten()
 }
 
 /// What handlers work with.

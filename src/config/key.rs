@@ -144,6 +144,14 @@ pub const KEYS: &[Key] = &[
     key!("heartbeat-ms", "MS", "100", REPLICA, "Interval of a leader's Raft heartbeats."),
     key!("election-min-ms", "MS", "300", REPLICA, "Shortest silence after which a follower stands for election."),
     key!("election-max-ms", "MS", "600", REPLICA, "Longest such silence; also the wait before a node starts."),
+    key!(
+        "enable-faults",
+        "BOOL",
+        "false",
+        REPLICA,
+        "Take orders of the fault API (`holdfast fault`), with which whoever may use the admin API can crash, cut off \
+         and slow down this node. For tests alone."
+    ),
     key!("threads", "COUNT", "", RUNNING, "Threads that run requests. Default: the cores, at most 4."),
     key!(
         "log",

@@ -95,6 +95,8 @@ pub struct Config {
     pub raft: RaftTimes,
     /// Threads that run requests; `None`: as the machine has.
     pub threads: Option<usize>,
+    /// Whether the fault API's orders are taken.
+    pub enable_faults: bool,
 }
 
 /// What logging is told: needed before anything else can fail.
@@ -314,6 +316,16 @@ impl Reader<'_> {
         }
     }
 
+    fn switch(&self, key: &str) -> Result<bool, ConfigError> {
+        match self.set(key) {
+            None | Some((_, "false")) => Ok(false),
+            Some((_, "true")) => Ok(true),
+            Some((name, found)) => {
+                Err(ConfigError::Choice { name, expected: "true or false", found: found.to_owned() })
+            }
+        }
+    }
+
     fn address(&self, key: &str) -> Result<Option<String>, ConfigError> {
         let Some((name, text)) = self.set(key) else { return Ok(None) };
         if peers::is_address(text) {
@@ -467,6 +479,7 @@ impl Config {
             inline_max: from.number("inline-max", 0, 1 << 20)?,
             cache_bytes: from.number("cache-bytes", 1 << 20, 1 << 40)?,
             raft,
+            enable_faults: from.switch("enable-faults")?,
             threads: if threads { Some(from.number("threads", 1, 256)? as usize) } else { None },
         })
     }

@@ -10,6 +10,7 @@ pub mod bucket;
 pub mod condition;
 pub mod configuration;
 pub mod error;
+pub mod fault;
 pub mod frame;
 pub mod handshake;
 pub mod heartbeat;

@@ -40,6 +40,8 @@ causes! {
     Credentials = "credentials",
     /// A cross-origin request without a rule.
     Cors = "cors",
+    /// The fault API has closed this gateway.
+    Fault = "fault",
     /// A head that came too slowly.
     SlowHead = "slow_head",
     /// A request body that came too slowly.

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -184,6 +185,10 @@ fn ready(shared: &Shared) -> Response<Content> {
 
 /// Everything that is decided before s3s sees the request.
 fn admit(shared: &Shared, parts: &Parts, completion: &mut Completion) -> Result<(), Refusal> {
+    if shared.closed.load(Ordering::SeqCst) {
+        let message = "The node is crashed by order of the fault API.";
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message, Cause::Fault));
+    }
     let inspected = guard::inspect(parts, &shared.domains, &shared.limits)?;
     completion.operation = inspected.operation;
     completion._permit = Some(shared.gate.admit(head::length(&parts.headers))?);

@@ -15,6 +15,7 @@ mod turn_away;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use holdfast_wire::seam::{Listener, Seams};
 use hyper_util::server::conn::auto;
@@ -58,6 +59,8 @@ pub struct GatewayConfig {
     pub root: RootKey,
     /// What is taken on at once.
     pub limits: Limits,
+    /// While set, every request is answered with a 503: the fault API has "crashed" the process.
+    pub closed: Arc<AtomicBool>,
 }
 
 impl GatewayConfig {
@@ -69,6 +72,7 @@ impl GatewayConfig {
             region: "us-east-1".to_owned(),
             root,
             limits: Limits::default(),
+            closed: Arc::default(),
         }
     }
 }
@@ -101,6 +105,7 @@ struct Shared {
     gate: Arc<Gate>,
     ids: RequestIds,
     readiness: Readiness,
+    closed: Arc<AtomicBool>,
     metrics: Arc<GatewayMetrics>,
     stop: CancellationToken,
     kill: CancellationToken,
@@ -153,6 +158,7 @@ impl Gateway {
             gate: Arc::new(Gate::new(&config.limits)),
             ids: RequestIds::new(seams.random.as_ref()),
             readiness,
+            closed: config.closed.clone(),
             metrics,
             stop: stop.clone(),
             kill: kill.clone(),

@@ -6,6 +6,7 @@
 mod lane;
 mod real;
 mod simulated;
+mod slow;
 
 use std::io;
 use std::path::Path;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 pub use lane::Lane;
 pub use real::RealFiles;
 pub use simulated::{Cut, Fault, SECTOR, SimulatedFiles};
+pub use slow::{Delay, SlowFiles};
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

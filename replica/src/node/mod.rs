@@ -1,5 +1,6 @@
 //! A replica process: its data directory, its groups, and the tasks that keep them.
 
+pub mod faults;
 mod founding;
 mod host;
 mod identity;
@@ -13,14 +14,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, StreamExt};
 use holdfast_wire::error::CallError;
+use holdfast_wire::fault::{FAULT, FaultAnswer};
 use holdfast_wire::handshake::{self, ClusterSecret};
 use holdfast_wire::heartbeat::Heartbeat;
 use holdfast_wire::request::Request;
 use holdfast_wire::seam::Seams;
 use holdfast_wire::service::{Answer, Body, Service};
-use holdfast_wire::transport::{self, Client, Handler, Identities};
+use holdfast_wire::transport::{self, Client, HEARTBEATS, Handler, Identities, serve_heartbeats};
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -36,7 +38,11 @@ pub use founding::Hello;
 pub use host::{Host, NodeMetrics};
 pub use identity::{Founding, Identity, IdentityError};
 
+use faults::Faults;
 use founding::{BEGIN, FOUND, HELLO, Stamp};
+
+/// How often a node that is crashed by order says so.
+const EPITAPH_EVERY: Duration = Duration::from_millis(200);
 
 /// How a node is set up.
 #[derive(Clone)]
@@ -71,6 +77,8 @@ pub struct NodeConfig {
     pub log_retain_entries: u64,
     /// How long bytes that nothing names any more are kept.
     pub gc_grace: Duration,
+    /// Takes orders of the fault API, if given.
+    pub faults: Option<Arc<Faults>>,
 }
 
 impl Default for NodeConfig {
@@ -91,6 +99,7 @@ impl Default for NodeConfig {
             log_retain_bytes: 256 << 20,
             log_retain_entries: 50_000,
             gc_grace: Duration::from_secs(300),
+            faults: None,
         }
     }
 }
@@ -139,6 +148,9 @@ struct Inner {
     stamp: Stamp,
     host: RwLock<Option<Arc<Host>>>,
     failed: watch::Sender<Option<String>>,
+    faults: Option<Arc<Faults>>,
+    /// What a crashed node goes on to tell of itself.
+    epitaph: RwLock<Option<Heartbeat>>,
 }
 
 impl Node {
@@ -151,11 +163,19 @@ impl Node {
         engine: Arc<dyn Engine>,
     ) -> Result<Self, NodeError> {
         let data_error = |source| NodeError::Data { path: config.data.clone(), source };
+        let (mut seams, mut files) = (seams, files);
+        if let Some(faults) = &config.faults {
+            tracing::warn!(
+                name = config.name,
+                "FAULT INJECTION IS ENABLED: whoever may use the admin API can crash this node"
+            );
+            (seams.net, files) = (faults.net(seams.net), faults.files(files));
+        }
         files.create_dir_all(&config.data).map_err(data_error)?;
         let stamp = Stamp::load(files.clone(), &config)?;
         let salt = log_salt(&*files, &config, &seams).map_err(data_error)?;
-        let log = Log::open(files.clone(), config.data.join("log"), LogOptions { salt, ..config.log }).await?;
-        let blobs = BlobStore::open(files.clone(), config.data.join("blobs"), seams.clock.clone()).await?;
+        let config = NodeConfig { log: LogOptions { salt, ..config.log }, ..config };
+        let (log, blobs) = open(&config, &seams, &files).await?;
         let listener = seams
             .net
             .listen(&config.listen)
@@ -164,7 +184,13 @@ impl Node {
         let local_address = listener.local_addr().map_or_else(|_| config.listen.clone(), |addr| addr.to_string());
 
         let (failed, _) = watch::channel(None);
-        let inner = Arc::new(Inner { stamp, host: RwLock::new(None), failed });
+        let inner = Arc::new(Inner {
+            stamp,
+            host: RwLock::new(None),
+            failed,
+            faults: config.faults.clone(),
+            epitaph: RwLock::default(),
+        });
         let (tasks, stop, serving) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
         tasks.spawn(transport::serve(
             listener,
@@ -175,8 +201,8 @@ impl Node {
             serving.clone(),
         ));
         let client = Client::new(seams.clone(), config.secret.clone());
-        let living = live(inner.clone(), config, seams, files, engine, log, blobs, client, tasks.clone(), stop.clone());
-        let stopped = stop.clone();
+        let lives = Lives { inner: inner.clone(), config, seams, files, engine, client, tasks: tasks.clone() };
+        let (living, stopped) = (lives.run(log, blobs, stop.clone()), stop.clone());
         tasks.spawn(async move { stopped.run_until_cancelled_owned(living).await });
         Ok(Self { inner, tasks, stop, serving, local_address })
     }
@@ -261,29 +287,81 @@ fn log_salt(files: &dyn Files, config: &NodeConfig, seams: &Seams) -> std::io::R
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything that start has opened")]
-async fn live(
+/// Opens what a life of the node needs of its data directory.
+async fn open(config: &NodeConfig, seams: &Seams, files: &Arc<dyn Files>) -> Result<(Log, BlobStore), NodeError> {
+    let log = Log::open(files.clone(), config.data.join("log"), config.log).await?;
+    let blobs = BlobStore::open(files.clone(), config.data.join("blobs"), seams.clock.clone()).await?;
+    Ok((log, blobs))
+}
+
+/// What every life of the node is made of. There is one, unless the fault API ends it.
+struct Lives {
     inner: Arc<Inner>,
     config: NodeConfig,
     seams: Seams,
     files: Arc<dyn Files>,
     engine: Arc<dyn Engine>,
-    log: Log,
-    blobs: BlobStore,
     client: Client,
     tasks: TaskTracker,
-    stop: CancellationToken,
-) {
-    let identity = match founding::settle(&inner.stamp, &config, &client, &*seams.random).await {
-        Ok(identity) => identity,
-        Err(error) => {
-            inner.failed.send_replace(Some(error.to_string()));
-            return;
+}
+
+impl Lives {
+    async fn run(self, mut log: Log, mut blobs: BlobStore, stop: CancellationToken) {
+        loop {
+            let life = stop.child_token();
+            let Some(faults) = self.config.faults.clone() else { return self.live(log, blobs, life).await };
+            tokio::select! {
+                () = self.live(log.clone(), blobs, life.clone()) => return,
+                () = faults.crash_ordered() => {}
+            }
+            life.cancel();
+            let host = self.inner.host.write().take();
+            if let Some(host) = host {
+                *self.inner.epitaph.write() = Some(epitaph(host.heartbeat()));
+                host.stop().await;
+            } else {
+                log.close().await;
+            }
+            faults.stay_down().await;
+            (log, blobs) = match open(&self.config, &self.seams, &self.files).await {
+                Ok(opened) => opened,
+                Err(error) => {
+                    self.inner.failed.send_replace(Some(error.to_string()));
+                    return;
+                }
+            };
+            faults.up();
         }
-    };
-    let host = Host::new(identity, config, seams, files, engine, log, blobs, client, inner.failed.clone());
-    *inner.host.write() = Some(host.clone());
-    host.run(tasks, stop).await;
+    }
+
+    async fn live(&self, log: Log, blobs: BlobStore, life: CancellationToken) {
+        let Self { inner, config, seams, files, engine, client, tasks } = self;
+        let identity = match founding::settle(&inner.stamp, config, client, &*seams.random).await {
+            Ok(identity) => identity,
+            Err(error) => {
+                inner.failed.send_replace(Some(error.to_string()));
+                return;
+            }
+        };
+        let host = Host::new(
+            identity,
+            config.clone(),
+            seams.clone(),
+            files.clone(),
+            engine.clone(),
+            log,
+            blobs,
+            client.clone(),
+            inner.failed.clone(),
+        );
+        *inner.host.write() = Some(host.clone());
+        host.run(tasks.clone(), life).await;
+    }
+}
+
+/// The last words of a node that is crashed by order: who it is, and nothing that others could rely on.
+fn epitaph(last: Heartbeat) -> Heartbeat {
+    Heartbeat { not_ready: Some(faults::CRASHED.to_owned()), groups: Vec::new(), ..last }
 }
 
 impl Inner {
@@ -291,32 +369,20 @@ impl Inner {
         let starting = || CallError::Unavailable { reason: "the node has no cluster yet".to_owned() };
         self.host.read().clone().ok_or_else(starting)
     }
-}
 
-impl Identities for Inner {
-    fn identity(&self) -> handshake::Identity {
-        self.stamp.identity().map(|identity| identity.handshake()).unwrap_or_default()
-    }
-}
-
-impl Service for Inner {
-    fn call(&self, request: Request, body: Body) -> BoxFuture<'static, Answer> {
+    fn answer(&self, request: Request, body: Body) -> BoxFuture<'static, Answer> {
         match self.host() {
             Ok(host) => crate::service::call(host, request, body).boxed(),
             Err(error) => futures::future::ready(Err(error)).boxed(),
         }
     }
 
-    fn heartbeats(&self) -> BoxStream<'static, Heartbeat> {
-        match self.host() {
-            Ok(host) => host.heartbeats(),
-            Err(_) => Box::pin(futures::stream::empty()),
-        }
-    }
-}
-
-impl Handler for Inner {
-    fn handle(&self, path: &str, head: Bytes, payload: Body) -> BoxFuture<'static, Result<(Bytes, Body), CallError>> {
+    fn answer_peer(
+        &self,
+        path: &str,
+        head: Bytes,
+        payload: Body,
+    ) -> BoxFuture<'static, Result<(Bytes, Body), CallError>> {
         let early = match path {
             HELLO => Some(Ok(transport::encode(&self.stamp.hello()))),
             FOUND => Some(transport::decode(&head).and_then(|offer| self.stamp.found(offer)).map(|()| Bytes::new())),
@@ -331,6 +397,79 @@ impl Handler for Inner {
             Err(error) => futures::future::ready(Err(error)).boxed(),
         }
     }
+
+    fn fault(&self, head: Bytes) -> BoxFuture<'static, Result<(Bytes, Body), CallError>> {
+        let faults = self.faults.clone();
+        async move {
+            let order = transport::decode(&head)?;
+            let answer = match faults {
+                Some(faults) => FaultAnswer::State(faults.obey(order).await?),
+                None => {
+                    tracing::warn!(?order, "an order of the fault API was refused: this node was not started for it");
+                    FaultAnswer::Refused
+                }
+            };
+            Ok((transport::encode(&answer), Body::empty()))
+        }
+        .boxed()
+    }
+}
+
+impl Identities for Inner {
+    fn identity(&self) -> handshake::Identity {
+        self.stamp.identity().map(|identity| identity.handshake()).unwrap_or_default()
+    }
+}
+
+impl Service for Inner {
+    fn call(&self, request: Request, body: Body) -> BoxFuture<'static, Answer> {
+        let Some(faults) = &self.faults else { return self.answer(request, body) };
+        match faults.life() {
+            Ok(life) => until(life, self.answer(request, body)).boxed(),
+            Err(error) => futures::future::ready(Err(error)).boxed(),
+        }
+    }
+
+    fn heartbeats(&self) -> BoxStream<'static, Heartbeat> {
+        if let Some(faults) = self.faults.as_ref().filter(|faults| faults.life().is_err()) {
+            let Some(epitaph) = self.epitaph.read().clone() else { return Box::pin(futures::stream::empty()) };
+            let again = futures::stream::unfold(epitaph, |epitaph| async move {
+                tokio::time::sleep(EPITAPH_EVERY).await;
+                Some((epitaph.clone(), epitaph))
+            });
+            let first = self.epitaph.read().clone();
+            return futures::stream::iter(first).chain(again).take_until(Box::pin(faults.risen())).boxed();
+        }
+        match self.host() {
+            Ok(host) => host.heartbeats(),
+            Err(_) => Box::pin(futures::stream::empty()),
+        }
+    }
+}
+
+impl Handler for Inner {
+    fn handle(&self, path: &str, head: Bytes, payload: Body) -> BoxFuture<'static, Result<(Bytes, Body), CallError>> {
+        if path == FAULT {
+            return self.fault(head);
+        }
+        let Some(faults) = &self.faults else { return self.answer_peer(path, head, payload) };
+        match faults.life() {
+            Ok(life) => until(life, self.answer_peer(path, head, payload)).boxed(),
+            // Who it is remains visible.
+            Err(_) if path == HEARTBEATS => futures::future::ready(Ok(serve_heartbeats(self.heartbeats()))).boxed(),
+            Err(error) => futures::future::ready(Err(error)).boxed(),
+        }
+    }
+}
+
+/// Ends an answer, body and all, with the life of the node.
+async fn until<T>(
+    life: CancellationToken,
+    answer: BoxFuture<'static, Result<(T, Body), CallError>>,
+) -> Result<(T, Body), CallError> {
+    let (head, body) = life.run_until_cancelled(answer).await.ok_or_else(faults::crashed)??;
+    let cut_off = Box::pin(life.cancelled_owned());
+    Ok((head, Body { len: body.len, stream: body.stream.take_until(cut_off).boxed() }))
 }
 
 #[cfg(test)]

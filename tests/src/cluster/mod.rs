@@ -308,6 +308,21 @@ impl Cluster {
         }
     }
 
+    /// Runs `holdfast ARGS…` against the admin API of node number `at`: its exit code, and all that it printed.
+    pub async fn holdfast(&self, at: usize, args: &[&str]) -> io::Result<(Option<i32>, String)> {
+        let output = tokio::process::Command::new(&self.binary)
+            .args(args)
+            .env_clear()
+            .env("HOLDFAST_ADMIN", format!("http://127.0.0.1:{}", self.nodes[at].ports.admin))
+            .env("HOLDFAST_ADMIN_TOKEN", TOKEN)
+            .current_dir(self.dir.path())
+            .kill_on_drop(true)
+            .output()
+            .await?;
+        let printed = [output.stdout, output.stderr].concat();
+        Ok((output.status.code(), String::from_utf8_lossy(&printed).into_owned()))
+    }
+
     /// The sum of the samples of a metric on node number `at`; `None` if it has none.
     pub async fn metric(&self, at: usize, name: &str) -> Result<Option<f64>, ClusterError> {
         self.metrics(at, |metric| metric == name).await

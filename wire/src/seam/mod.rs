@@ -4,6 +4,7 @@
 //! (`holdfast_replica::file`).
 
 mod clock;
+mod gated;
 mod memory;
 mod net;
 mod random;
@@ -11,6 +12,7 @@ mod random;
 use std::sync::Arc;
 
 pub use clock::{Clock, SystemClock};
+pub use gated::Gate;
 pub use memory::MemoryNet;
 pub use net::{Connection, Listener, Net, TcpNet};
 pub use random::{OsRandom, Random};
