@@ -10,6 +10,7 @@ pub mod hedge;
 pub mod limits;
 pub mod membership;
 pub mod metrics;
+pub mod policy;
 pub mod router;
 pub mod s3;
 pub mod server;

@@ -1,0 +1,302 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Facts in a table.
+#[derive(Default)]
+struct Table(BTreeMap<String, Vec<String>>);
+
+impl Facts for Table {
+    fn values(&self, key: &str) -> Option<Vec<Cow<'_, str>>> {
+        Some(self.0.get(key)?.iter().map(|value| Cow::Borrowed(value.as_str())).collect())
+    }
+}
+
+fn facts(pairs: &[(&str, &[&str])]) -> Table {
+    let pairs = pairs.iter();
+    Table(pairs.map(|(key, values)| (key.to_string(), values.iter().map(|v| v.to_string()).collect())).collect())
+}
+
+fn holds(condition: &str, table: &Table) -> bool {
+    let text = format!(
+        r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"s3:GetObject","Resource":"*","Condition":{condition}}}}}"#
+    );
+    let policy = Policy::identity(&text).unwrap_or_else(|error| panic!("{condition}: {error}"));
+    ask(&policy, "s3:GetObject", "arn:aws:s3:::b/k", table)
+}
+
+fn ask(policy: &Policy, action: &str, resource: &str, facts: &Table) -> bool {
+    let question = Question { action, resource, caller: Caller::User("u"), facts };
+    evaluate(&question, &Standing { identity: &[("p", policy)], ..Default::default() }).is_allowed()
+}
+
+fn allow(action: &str, resource: &str) -> Policy {
+    let text = format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":{action},"Resource":{resource}}}]}}"#
+    );
+    Policy::identity(&text).unwrap()
+}
+
+#[test]
+fn actions_and_resources_are_patterns() {
+    let none = Table::default();
+    let policy = allow(r#"["s3:Get*","S3:putobject"]"#, r#""arn:aws:s3:::b/a?c/*""#);
+    for (action, resource, allowed) in [
+        ("s3:GetObject", "arn:aws:s3:::b/abc/d/e", true),
+        ("s3:PutObject", "arn:aws:s3:::b/a/c/d", true),
+        ("s3:PutObjectAcl", "arn:aws:s3:::b/abc/d", false),
+        ("s3:GetObject", "arn:aws:s3:::b/ac/d", false),
+        ("s3:GetObject", "arn:aws:s3:::b/äbc/", false),
+        ("s3:GetObject", "arn:aws:s3:::b/aäc/", true),
+        ("s3:GetObject", "arn:aws:s3:::B/abc/", false),
+    ] {
+        assert_eq!(ask(&policy, action, resource, &none), allowed, "{action} {resource}");
+    }
+}
+
+#[test]
+fn variables_are_text_not_patterns() {
+    let policy = allow(r#""s3:*""#, r#""arn:aws:s3:::b/${aws:username}/${*}${aws:x,'d'}""#);
+    let named = |name: &str| facts(&[("aws:username", &[name])]);
+    assert!(ask(&policy, "s3:GetObject", "arn:aws:s3:::b/ann/*d", &named("ann")));
+    assert!(!ask(&policy, "s3:GetObject", "arn:aws:s3:::b/bob/*d", &named("ann")));
+    assert!(!ask(&policy, "s3:GetObject", "arn:aws:s3:::b/bob/*d", &named("*")));
+    assert!(!ask(&policy, "s3:GetObject", "arn:aws:s3:::b//*d", &Table::default()), "no value, no match");
+    let old = Policy::identity(
+        r#"{"Version":"2008-10-17","Statement":{"Effect":"Allow","Action":"*","Resource":"arn:aws:s3:::${aws:username}"}}"#,
+    )
+    .unwrap();
+    assert!(ask(&old, "s3:ListBucket", "arn:aws:s3:::${aws:username}", &named("ann")));
+}
+
+#[test]
+fn not_resource_with_an_unknown_variable_never_widens() {
+    let text = |effect: &str| {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"{effect}","Action":"*","NotResource":"arn:aws:s3:::${{aws:username}}"}},{{"Effect":"Allow","Action":"s3:ListBucket","Resource":"*"}}]}}"#
+        )
+    };
+    let allowing = Policy::identity(&text("Allow")).unwrap();
+    assert!(!ask(&allowing, "s3:GetObject", "arn:aws:s3:::x/k", &Table::default()));
+    let denying = Policy::identity(&text("Deny")).unwrap();
+    assert!(!ask(&denying, "s3:ListBucket", "arn:aws:s3:::x", &Table::default()));
+}
+
+#[test]
+fn every_operator_holds_as_documented() {
+    let table = facts(&[
+        ("s3:prefix", &["home/ann"]),
+        ("s3:max-keys", &["10"]),
+        ("aws:currenttime", &["2026-11-20T10:00:00Z"]),
+        ("aws:securetransport", &["true"]),
+        ("aws:sourceip", &["10.1.2.3"]),
+        ("aws:principalarn", &["arn:aws:iam::000000000000:user/ann"]),
+        ("aws:tagkeys", &["a", "b"]),
+        ("aws:blob", &["aGk="]),
+    ]);
+    for (condition, expected) in [
+        (r#"{"StringEquals":{"s3:prefix":"home/ann"}}"#, true),
+        (r#"{"StringEquals":{"S3:Prefix":["x","home/ann"]}}"#, true),
+        (r#"{"StringEquals":{"s3:prefix":"home/*"}}"#, false),
+        (r#"{"StringNotEquals":{"s3:prefix":["x","home/ann"]}}"#, false),
+        (r#"{"StringNotEquals":{"s3:prefix":["x","y"]}}"#, true),
+        (r#"{"StringNotEquals":{"s3:delimiter":"/"}}"#, true),
+        (r#"{"StringEquals":{"s3:delimiter":"/"}}"#, false),
+        (r#"{"StringEqualsIfExists":{"s3:delimiter":"/"}}"#, true),
+        (r#"{"StringEqualsIgnoreCase":{"s3:prefix":"HOME/ANN"}}"#, true),
+        (r#"{"StringNotEqualsIgnoreCase":{"s3:prefix":"HOME/ANN"}}"#, false),
+        (r#"{"StringLike":{"s3:prefix":"home/*"}}"#, true),
+        (r#"{"StringNotLike":{"s3:prefix":"home/*"}}"#, false),
+        (r#"{"NumericLessThanEquals":{"s3:max-keys":"10"}}"#, true),
+        (r#"{"NumericLessThan":{"s3:max-keys":10}}"#, false),
+        (r#"{"NumericGreaterThan":{"s3:max-keys":9.5}}"#, true),
+        (r#"{"NumericNotEquals":{"s3:max-keys":[1,10]}}"#, false),
+        (r#"{"NumericEquals":{"s3:prefix":1}}"#, false),
+        (r#"{"DateGreaterThan":{"aws:CurrentTime":"2026-01-01T00:00:00Z"}}"#, true),
+        (r#"{"DateLessThan":{"aws:CurrentTime":"2026-11-20"}}"#, false),
+        (r#"{"Bool":{"aws:SecureTransport":true}}"#, true),
+        (r#"{"Bool":{"aws:SecureTransport":"false"}}"#, false),
+        (r#"{"BinaryEquals":{"aws:blob":"aGk="}}"#, true),
+        (r#"{"IpAddress":{"aws:SourceIp":["192.168.0.0/16","10.0.0.0/8"]}}"#, true),
+        (r#"{"NotIpAddress":{"aws:SourceIp":"10.0.0.0/8"}}"#, false),
+        (r#"{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::*:user/a*"}}"#, true),
+        (r#"{"ArnNotEquals":{"aws:PrincipalArn":"arn:aws:iam::*:user/bob"}}"#, true),
+        (r#"{"Null":{"s3:delimiter":"true"}}"#, true),
+        (r#"{"Null":{"s3:prefix":true}}"#, false),
+        (r#"{"Null":{"s3:prefix":false}}"#, true),
+        (r#"{"ForAllValues:StringEquals":{"aws:TagKeys":["a","b","c"]}}"#, true),
+        (r#"{"ForAllValues:StringEquals":{"aws:TagKeys":["a"]}}"#, false),
+        (r#"{"ForAnyValue:StringEquals":{"aws:TagKeys":["a"]}}"#, true),
+        (r#"{"ForAnyValue:StringNotEquals":{"aws:TagKeys":["a"]}}"#, true),
+        (r#"{"ForAllValues:StringNotEquals":{"aws:TagKeys":["a"]}}"#, false),
+        (r#"{"ForAllValues:StringEquals":{"aws:None":["a"]}}"#, true),
+        (r#"{"ForAnyValue:StringEquals":{"aws:None":["a"]}}"#, false),
+        (r#"{"StringEquals":{"s3:prefix":"home/ann"},"Bool":{"aws:SecureTransport":"false"}}"#, false),
+    ] {
+        assert_eq!(holds(condition, &table), expected, "{condition}");
+    }
+}
+
+#[test]
+fn what_is_no_policy_is_refused_with_the_element() {
+    let statement =
+        |rest: &str| format!(r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":"*",{rest}}}]}}"#);
+    let good = r#""Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*""#;
+    Policy::bucket(&statement(good), "b").unwrap();
+    for (text, at) in [
+        ("".to_owned(), ""),
+        ("[]".to_owned(), ""),
+        (r#"{"Version":"2012-10-17"}"#.to_owned(), "Statement"),
+        (r#"{"Version":"2020","Statement":[]}"#.to_owned(), "Version"),
+        (r#"{"Version":"2012-10-17","Statement":[]}"#.to_owned(), "Statement"),
+        (r#"{"Version":"2012-10-17","Statement":[{}]}"#.to_owned(), "Statement[0].Effect"),
+        (r#"{"Version":"2012-10-17","version":1,"Statement":[]}"#.to_owned(), "version"),
+        (statement(r#""Action":"s3:GetObject""#), "Statement[0].Resource"),
+        (statement(r#""Resource":"arn:aws:s3:::b/*""#), "Statement[0].Action"),
+        (statement(r#""Action":"s3:Get0bject","Resource":"arn:aws:s3:::b/*""#), "Statement[0].Action"),
+        (statement(r#""Action":"iam:GetUser","Resource":"arn:aws:s3:::b/*""#), "Statement[0].Action"),
+        (statement(r#""Action":[],"Resource":"arn:aws:s3:::b/*""#), "Statement[0].Action"),
+        (statement(r#""Action":"s3:GetObject","Resource":"arn:aws:s3:::c/*""#), "Statement[0].Resource"),
+        (statement(r#""Action":"s3:GetObject","Resource":"b/*""#), "Statement[0].Resource"),
+        (statement(r#""Action":"s3:GetObject","Resource":"arn:aws:s3:::b""#), "Statement[0].Action"),
+        (statement(r#""Action":"s3:ListBucket","Resource":"arn:aws:s3:::b/*""#), "Statement[0].Action"),
+        (statement(r#""Action":"s3:GetObject","Resource":"arn:aws:s3:::b/${aws:username""#), "Statement[0].Resource"),
+        (statement(&format!(r#"{good},"Sidd":"x""#)), "Statement[0].Sidd"),
+        (statement(&format!(r#"{good},"NotAction":"s3:PutObject""#)), "Statement[0]"),
+        (
+            statement(&format!(r#"{good},"Condition":{{"StringIs":{{"s3:prefix":"x"}}}}"#)),
+            "Statement[0].Condition.StringIs",
+        ),
+        (
+            statement(&format!(r#"{good},"Condition":{{"StringEquals":{{"s3:prefax":"x"}}}}"#)),
+            "Statement[0].Condition.StringEquals.s3:prefax",
+        ),
+        (
+            statement(&format!(r#"{good},"Condition":{{"IpAddress":{{"aws:SourceIp":"1.2.3"}}}}"#)),
+            "Statement[0].Condition.IpAddress.aws:SourceIp",
+        ),
+        (statement(good).replace(r#""Principal":"*""#, r#""Principal":{"AWS":"ann"}"#), "Statement[0].Principal.AWS"),
+        (statement(good).replace(r#""Principal""#, r#""NotPrincipal""#), "Statement[0].NotPrincipal"),
+        (statement(good).replace(r#""Allow""#, r#""allow""#), "Statement[0].Effect"),
+        (statement(&format!(r#"{good},"Effect":"Deny""#)), ""),
+    ] {
+        let error = Policy::bucket(&text, "b").expect_err(&text);
+        assert_eq!(error.at, at, "{text}: {error}");
+    }
+    assert!(Policy::identity(&statement(good)).is_err(), "no principals in identity policies");
+    assert!(Policy::bucket(&statement(&format!(r#"{good},"Sid":"{}""#, "x".repeat(30_000))), "b").is_err());
+}
+
+#[test]
+fn denials_win_and_sessions_limit() {
+    let all = allow(r#""s3:*""#, r#""*""#);
+    let read = allow(r#""s3:Get*""#, r#""*""#);
+    let deny = Policy::bucket(
+        r#"{"Version":"2012-10-17","Statement":[{"Sid":"no","Effect":"Deny","NotPrincipal":{"AWS":"arn:aws:iam::000000000000:user/ann"},"Action":"s3:*","Resource":["arn:aws:s3:::b","arn:aws:s3:::b/*"]}]}"#,
+        "b",
+    )
+    .unwrap();
+    let none = Table::default();
+    let question = |caller, action| Question { action, resource: "arn:aws:s3:::b/k", caller, facts: &none };
+    let identity = [("all", &all)];
+    let standing = Standing { identity: &identity, bucket: Some(&deny), ..Default::default() };
+    assert!(evaluate(&question(Caller::User("ann"), "s3:GetObject"), &standing).is_allowed());
+    assert_eq!(
+        evaluate(&question(Caller::User("bob"), "s3:GetObject"), &standing),
+        Decision::Denied(Source::Bucket { statement: 0, sid: Some("no".to_owned()) })
+    );
+    let session = [("session", &read)];
+    let limited = Standing { identity: &identity, session: &session, ..Default::default() };
+    assert!(evaluate(&question(Caller::User("ann"), "s3:GetObject"), &limited).is_allowed());
+    assert_eq!(evaluate(&question(Caller::User("ann"), "s3:PutObject"), &limited), Decision::NotInSession);
+    let owner = Standing { owner: true, session: &session, ..Default::default() };
+    assert_eq!(evaluate(&question(Caller::User("ann"), "s3:PutObject"), &owner), Decision::NotInSession);
+    let owner = Standing { owner: true, ..Default::default() };
+    assert_eq!(evaluate(&question(Caller::User("ann"), "s3:PutObject"), &owner), Decision::Allowed(Source::Ownership));
+    assert_eq!(evaluate(&question(Caller::Anonymous, "s3:GetObject"), &Standing::default()), Decision::NotAllowed);
+}
+
+#[test]
+fn principals_name_whom_they_name() {
+    use principal::Principals;
+    let user = Caller::User("ann");
+    let role = Caller::Role { role: "r", session: "s" };
+    for (text, by_user, by_role, by_nobody) in [
+        ("*", true, true, true),
+        ("000000000000", true, true, false),
+        ("arn:aws:iam::000000000000:root", true, true, false),
+        ("arn:aws:iam:::user/ann", true, false, false),
+        ("arn:aws:iam::000000000000:user/team/ann", true, false, false),
+        ("arn:aws:iam::111122223333:user/ann", false, false, false),
+        ("arn:aws:iam::000000000000:user/bob", false, false, false),
+        ("arn:aws:iam::000000000000:role/r", false, true, false),
+        ("arn:aws:sts::000000000000:assumed-role/r/s", false, true, false),
+        ("arn:aws:sts::000000000000:assumed-role/r/t", false, false, false),
+    ] {
+        let principal = Principals::parse_aws(text).unwrap();
+        let found = (principal.names(&user), principal.names(&role), principal.names(&Caller::Anonymous));
+        assert_eq!(found, (by_user, by_role, by_nobody), "{text}");
+    }
+    for text in ["ann", "", "arn:aws:iam::000000000000:user/*", "arn:aws:iam::x:user/ann", "arn:aws:s3:::b"] {
+        assert_eq!(Principals::parse_aws(text), None, "{text}");
+    }
+}
+
+#[test]
+fn public_is_what_aws_calls_public() {
+    let policy = |principal: &str, condition: &str| {
+        let text = format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{principal},"Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*","Condition":{condition}}}]}}"#
+        );
+        public::is_public(&Policy::bucket(&text, "b").unwrap())
+    };
+    let user = r#"{"AWS":"arn:aws:iam:::user/ann"}"#;
+    assert!(policy(r#""*""#, "{}") && policy(r#"{"AWS":["*"]}"#, "{}") && !policy(user, "{}"));
+    assert!(!policy(r#""*""#, r#"{"IpAddress":{"aws:SourceIp":"10.0.0.0/32"}}"#));
+    assert!(policy(r#""*""#, r#"{"IpAddress":{"aws:SourceIp":"0.0.0.0/0"}}"#));
+    assert!(policy(r#""*""#, r#"{"NotIpAddress":{"aws:SourceIp":"10.0.0.0/8"}}"#));
+    assert!(policy(r#""*""#, r#"{"StringLike":{"aws:username":"a*"}}"#));
+    assert!(!policy(r#""*""#, r#"{"StringEquals":{"aws:username":"ann"}}"#));
+    assert!(policy(r#""*""#, r#"{"StringEqualsIfExists":{"aws:username":"ann"}}"#));
+    assert!(policy(r#""*""#, r#"{"StringEquals":{"s3:prefix":"ann"}}"#));
+}
+
+proptest! {
+    /// The matcher against the plain definition by cases.
+    #[test]
+    fn patterns_match_as_defined(pattern in "[ab*?]{0,8}", text in "[abä]{0,8}") {
+        fn defined(pattern: &[char], text: &[char]) -> bool {
+            match (pattern, text) {
+                ([], []) => true,
+                (['*', rest @ ..], _) => defined(rest, text) || !text.is_empty() && defined(pattern, &text[1..]),
+                (['?', rest @ ..], [_, more @ ..]) => defined(rest, more),
+                ([one, rest @ ..], [other, more @ ..]) => one == other && defined(rest, more),
+                _ => false,
+            }
+        }
+        let chars = |text: &str| text.chars().collect::<Vec<_>>();
+        let compiled = pattern::Pattern::new(&pattern, true, true).unwrap();
+        prop_assert_eq!(compiled.matches(&text, &Table::default()), Some(defined(&chars(&pattern), &chars(&text))));
+    }
+
+    /// No text makes the parser panic, and what it takes, it takes the same way twice.
+    #[test]
+    fn any_text_is_a_policy_or_refused(text in "\\PC{0,64}") {
+        prop_assert_eq!(Policy::identity(&text), Policy::identity(&text));
+    }
+
+    /// A denial added anywhere never lets anything more through.
+    #[test]
+    fn adding_a_denial_never_allows_more(action in "s3:(Get|Put|List)[a-zA-Z]{0,4}", resource in "[ab/]{1,4}") {
+        let base = allow(r#""s3:*""#, r#""arn:aws:s3:::a*""#);
+        let mut more = base.clone();
+        more.statements.extend(
+            Policy::identity(r#"{"Statement":[{"Effect":"Deny","Action":"s3:Get*","Resource":"arn:aws:s3:::*b"}]}"#).unwrap().statements,
+        );
+        let (none, arn) = (Table::default(), format!("arn:aws:s3:::{resource}"));
+        prop_assert!(ask(&base, &action, &arn, &none) || !ask(&more, &action, &arn, &none));
+    }
+}
