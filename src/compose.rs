@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all, select_all};
-use holdfast_gateway::auth::{Buckets, KeyError, RootKey, Secret};
+use holdfast_gateway::auth::{Buckets, KeyError, Keyring, RootKey, Secret};
 use holdfast_gateway::membership::Membership;
 use holdfast_gateway::metrics::{self as gateway_metrics, GatewayMetrics};
 use holdfast_gateway::router::{RouteError, Router, RouterOptions};
@@ -275,12 +275,15 @@ async fn start_gateway(
     faults: Option<&Faults>,
 ) -> Result<(Gateway, TaskTracker), StartError> {
     let key = RootKey::new(root.access.clone(), Secret::new(root.secret.reveal()))?;
-    let mut gateway = GatewayConfig::new(config.s3_listen.clone(), key);
+    let mut gateway = GatewayConfig::new(config.s3_listen.clone(), key.clone());
     gateway.domains = config.s3_domains.clone();
     gateway.region = config.region.clone();
     if let Some(faults) = faults {
         gateway.closed = faults.down();
     }
+    gateway.trusted_proxies.clone_from(&config.trusted_proxies);
+    let source = Arc::new(router.clone());
+    gateway.keyring = Some(Arc::new(Keyring::new(key, &secret(config), seams.clock.clone(), Some(source))));
     let mut s3 = S3Config::new(root.access.clone());
     s3.inline_max = config.inline_max;
     s3.region = config.region.clone();

@@ -62,7 +62,7 @@ fn of_root(refusal: RootRefusal) -> S3Error {
         RootRefusal::BucketBusy => conflict(),
         RootRefusal::BucketNotEmpty => s3_error!(BucketNotEmpty),
         RootRefusal::BucketState(conflict) => custom("InvalidBucketState", StatusCode::CONFLICT, conflict.to_string()),
-        RootRefusal::NoSuchNode | RootRefusal::TooFewNodes => {
+        RootRefusal::NoSuchNode | RootRefusal::TooFewNodes | RootRefusal::Identity(_) => {
             S3Error::with_message(S3ErrorCode::InvalidRequest, refusal.to_string())
         }
     }

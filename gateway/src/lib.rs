@@ -11,6 +11,7 @@ pub mod limits;
 pub mod membership;
 pub mod metrics;
 pub mod policy;
+pub mod public_access;
 pub mod router;
 pub mod s3;
 pub mod server;

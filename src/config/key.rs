@@ -139,6 +139,14 @@ pub const KEYS: &[Key] = &[
     key!("default-buckets", "NAME,…", "", GATEWAY, "Buckets that are created at start if they do not exist."),
     key!("region", "NAME", "us-east-1", GATEWAY, "The region that clients sign for."),
     key!("s3-domains", "DOMAIN,…", "", GATEWAY, "Domains under which `BUCKET.DOMAIN` names a bucket."),
+    key!(
+        "trusted-proxies",
+        "CIDR,…",
+        "",
+        GATEWAY,
+        "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: what policies and the audit log see as \
+         the client's address."
+    ),
     key!("inline-max", "BYTES", "65536", GATEWAY, "The largest body that travels inside a log entry (0 to 1048576)."),
     key!("cache-bytes", "BYTES", "33554432", REPLICA, "Memory of one node for the index's block cache."),
     key!("heartbeat-ms", "MS", "100", REPLICA, "Interval of a leader's Raft heartbeats."),

@@ -9,6 +9,7 @@ mod secret;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use holdfast_gateway::policy::value::Network;
 use holdfast_wire::id::{BucketName, NotABucketName};
 
 use key::{Key, Role};
@@ -87,6 +88,8 @@ pub struct Config {
     pub region: String,
     /// Domains of virtual-host addressing.
     pub s3_domains: Vec<String>,
+    /// Proxies whose word about clients is believed.
+    pub trusted_proxies: Vec<Network>,
     /// Largest body inside a log entry, bytes.
     pub inline_max: u64,
     /// The index's block cache, bytes.
@@ -210,6 +213,14 @@ pub enum ConfigError {
         found: String,
         /// Why.
         error: NotABucketName,
+    },
+    /// Not a range of addresses.
+    #[error("{name}: expected ADDRESS or ADDRESS/BITS, found {found:?}")]
+    Network {
+        /// The key.
+        name: String,
+        /// What stands there.
+        found: String,
     },
     /// A secret of the wrong length.
     #[error("{name}: must have {min} to {max} printable ASCII characters without spaces")]
@@ -337,6 +348,13 @@ impl Reader<'_> {
 
     fn list(&self, key: &str) -> Vec<String> {
         self.text(key).split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn networks(&self, key: &str) -> Result<Vec<Network>, ConfigError> {
+        let name = self.set(key).map_or(String::new(), |(name, _)| name);
+        let parsed =
+            |found: String| Network::parse(&found).ok_or_else(|| ConfigError::Network { name: name.clone(), found });
+        self.list(key).into_iter().map(parsed).collect()
     }
 
     fn secret(&self, key: &str, min: usize, max: usize) -> Result<Option<Secret>, ConfigError> {
@@ -476,6 +494,7 @@ impl Config {
             default_buckets,
             region: from.text("region"),
             s3_domains: from.list("s3-domains"),
+            trusted_proxies: from.networks("trusted-proxies")?,
             inline_max: from.number("inline-max", 0, 1 << 20)?,
             cache_bytes: from.number("cache-bytes", 1 << 20, 1 << 40)?,
             raft,

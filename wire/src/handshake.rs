@@ -37,6 +37,14 @@ impl ClusterSecret {
         Self(secret.into())
     }
 
+    /// A key for one purpose: HMAC-SHA256 under the secret, as HKDF (RFC 5869) expands a key of one block.
+    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        mac.update(b"holdfast derived key 1: ");
+        mac.update(purpose.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
     fn mac(&self, side: &str, client: &[u8], server: &[u8]) -> Hmac<Sha256> {
         let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         mac.update(side.as_bytes());

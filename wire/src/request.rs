@@ -7,6 +7,7 @@ use crate::condition::{ReadCondition, ReadRefusal, Unmet, WriteCondition};
 use crate::configuration::BucketChange;
 use crate::heartbeat::{ClusterView, NodeInfo};
 use crate::id::{BlobId, BucketId, BucketName, ClusterId, GroupId, NodeId, ObjectKey, RequestId, Seq, UploadId};
+use crate::identity::{Identities, IdentityChange, IdentityRefusal};
 use crate::object::{Attributes, Checksum, NewBody, Object, Part, Summary, Upload};
 use crate::placement::Placement;
 
@@ -439,6 +440,20 @@ pub enum RootRequest {
     },
     /// All buckets, by name (linearizable).
     Buckets,
+    /// Everybody whom the cluster knows, if there are newer ones than this version (linearizable).
+    Identities {
+        /// The version that the caller has; 0: none.
+        known: u64,
+    },
+    /// Changes whom the cluster knows: all at once or not at all.
+    ChangeIdentities {
+        /// The request's identity.
+        request: RequestId,
+        /// The version that the changes were made for.
+        expect: u64,
+        /// The changes.
+        changes: Vec<IdentityChange>,
+    },
     /// A new node asks for an id. A name that is taken means: replace that node.
     Join {
         /// The request's identity.
@@ -505,6 +520,8 @@ pub enum Response {
     Bucket(Box<Bucket>),
     /// To [`RootRequest::Buckets`].
     Buckets(Vec<Bucket>),
+    /// To [`RootRequest::Identities`]; `None`: there are no newer ones.
+    Identities(Option<Box<Identities>>),
     /// Refused by root.
     RootRefused(RootRefusal),
     /// To [`RootRequest::Join`].
@@ -577,6 +594,9 @@ pub enum RootRefusal {
     /// The bucket is in no state for that change of its configuration.
     #[error("{0}")]
     BucketState(StateConflict),
+    /// The identities cannot be changed so.
+    #[error(transparent)]
+    Identity(IdentityRefusal),
     /// No such node.
     #[error("no such node")]
     NoSuchNode,

@@ -1,9 +1,8 @@
-//! The root key, and handing its secret to the signature check.
+//! Secrets, and the root key.
 
 use std::fmt;
 
-use s3s::auth::{S3Auth, SecretKey};
-use s3s::{S3Error, S3ErrorCode, S3Result};
+use s3s::auth::SecretKey;
 
 /// A secret: never printed, wiped from memory when dropped.
 #[derive(Clone)]
@@ -13,6 +12,11 @@ impl Secret {
     /// Takes a secret.
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(SecretKey::from(text.into()))
+    }
+
+    /// The secret as the signature check takes it.
+    pub fn key(&self) -> SecretKey {
+        self.0.clone()
     }
 
     /// The secret itself, for whoever must compute with it or store it.
@@ -82,15 +86,6 @@ fn same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && differing == 0
 }
 
-#[async_trait::async_trait]
-impl S3Auth for RootKey {
-    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        // Cloned for known and unknown keys alike.
-        let secret = self.secret_key.0.clone();
-        if self.is(access_key) { Ok(secret) } else { Err(S3Error::new(S3ErrorCode::InvalidAccessKeyId)) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,15 +103,5 @@ mod tests {
             assert_eq!(RootKey::new(access_key, Secret::new("12345678")).unwrap_err(), KeyError::AccessKey);
         }
         assert_eq!(RootKey::new("access", Secret::new("1234567")).unwrap_err(), KeyError::SecretKey);
-    }
-
-    #[tokio::test]
-    async fn only_the_key_itself_has_a_secret() {
-        let key = RootKey::new("access", Secret::new("12345678")).unwrap();
-        assert_eq!(key.get_secret_key("access").await.unwrap().expose(), "12345678");
-        for other in ["", "acces", "accesss", "accest", "ACCESS"] {
-            let error = key.get_secret_key(other).await.unwrap_err();
-            assert_eq!(error.code(), &S3ErrorCode::InvalidAccessKeyId, "{other}");
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! How a request may carry credentials: in one place, of one kind, with the host under the signature.
 //!
 //! The signature itself is s3s's to verify. What it leaves open: credentials in header and query together, session
-//! tokens (we issue none), a signature that does not cover `host` (it could be replayed at another cluster with the
+//! tokens without a session's key, a signature that does not cover `host` (it could be replayed at another cluster with the
 //! same key), half a presigned URL (which would count as anonymous), and the retired signature version 2.
 
 use http::request::Parts;
@@ -10,6 +10,7 @@ use http::{HeaderValue, StatusCode, header};
 use super::head;
 use super::query::{self, Pair};
 use super::refusal::{Cause, Refusal};
+use crate::auth::session;
 
 /// The credentials that a query carries.
 #[derive(Default)]
@@ -18,6 +19,7 @@ struct InQuery {
     version_2: bool,
     signature: bool,
     token: bool,
+    session_key: bool,
     signs_host: bool,
 }
 
@@ -32,7 +34,10 @@ impl InQuery {
 
     fn note(&mut self, pair: &Pair<'_>) {
         match pair.name.as_ref() {
-            "X-Amz-Algorithm" | "X-Amz-Credential" => self.version_4 = true,
+            "X-Amz-Credential" => {
+                (self.version_4, self.session_key) = (true, pair.value.starts_with(session::PREFIX));
+            }
+            "X-Amz-Algorithm" => self.version_4 = true,
             "X-Amz-Signature" => (self.version_4, self.signature) = (true, true),
             "X-Amz-SignedHeaders" => self.signs_host = covers_host(&pair.value),
             "Signature" | "AWSAccessKeyId" => self.version_2 = true,
@@ -45,10 +50,11 @@ impl InQuery {
 /// Checks the credentials' form. Anonymous requests pass: whether they may do anything is not decided here.
 pub fn check(parts: &Parts, query: &str) -> Result<(), Refusal> {
     let in_query = InQuery::read(query);
-    if in_query.token || parts.headers.contains_key("x-amz-security-token") {
+    let in_header = parts.headers.get(header::AUTHORIZATION);
+    let session_key = in_query.session_key || in_header.is_some_and(names_session_key);
+    if (in_query.token || parts.headers.contains_key("x-amz-security-token")) && !session_key {
         return Err(invalid_token());
     }
-    let in_header = parts.headers.get(header::AUTHORIZATION);
     if in_header.is_some() && (in_query.version_4 || in_query.version_2 || head::is_form(&parts.headers)) {
         return Err(Refusal::invalid_argument(
             "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
@@ -70,6 +76,11 @@ pub fn check(parts: &Parts, query: &str) -> Result<(), Refusal> {
 pub fn invalid_token() -> Refusal {
     let message = "The provided token is malformed or otherwise invalid.";
     Refusal::new(StatusCode::BAD_REQUEST, "InvalidToken", message, Cause::Credentials)
+}
+
+fn names_session_key(value: &HeaderValue) -> bool {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    text.split_once("Credential=").is_some_and(|(_, rest)| rest.starts_with(session::PREFIX))
 }
 
 fn presigned(found: &InQuery) -> Result<(), Refusal> {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use holdfast_wire::bucket::{Bucket, BucketState};
 use holdfast_wire::configuration::BucketChange;
 use holdfast_wire::id::{BucketId, BucketName, GroupId};
+use holdfast_wire::identity::Identities;
 use holdfast_wire::placement::Placement;
 use holdfast_wire::request::{Request, Response, RootRefusal, RootRequest};
 use parking_lot::Mutex;
@@ -176,6 +177,14 @@ impl Router {
                 buckets.retain(|bucket| bucket.state != BucketState::Creating);
                 Ok(buckets)
             }
+            other => Err(self.core.nonsense(&other)),
+        }
+    }
+
+    /// Whom the cluster knows, if there are newer identities than `known`.
+    pub async fn identities(&self, known: u64) -> Result<Option<Identities>, RouteError> {
+        match self.core.ask_root(RootRequest::Identities { known }, self.core.deadline()).await? {
+            Response::Identities(identities) => Ok(identities.map(|identities| *identities)),
             other => Err(self.core.nonsense(&other)),
         }
     }

@@ -20,6 +20,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::answer::{owner, timestamp};
 use super::request::{canned_acl, not_implemented, requester};
 use super::{ResponseStatus, S3Service, tags};
+use crate::auth::Lister;
 use crate::router::RouteError;
 
 /// Request header of CreateBucket: what of a key the placement hash sees.
@@ -64,8 +65,7 @@ pub async fn create(s3: &S3Service, mut req: S3Request<CreateBucketInput>) -> S3
         return Err(s3_error!(InvalidLocationConstraint));
     }
     let tags = tags::of_bucket(configuration.tags.unwrap_or_default())?;
-    let Some(owner) = requester(req.credentials.as_ref()) else { return Err(s3_error!(AccessDenied)) };
-    let owner = owner.to_owned();
+    let Some(owner) = requester(&req.extensions) else { return Err(s3_error!(AccessDenied)) };
     match s3.router.create_bucket(name.clone(), owner.clone(), placement, tags, false).await {
         Ok(_) => {}
         Err(RouteError::Root(RootRefusal::BucketExists(bucket))) if bucket.owner == owner => {
@@ -87,6 +87,7 @@ pub async fn head(s3: &S3Service, req: S3Request<HeadBucketInput>) -> S3Result<S
 
 /// ListBuckets
 pub async fn list(s3: &S3Service, req: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
+    let lister = req.extensions.get::<Lister>().cloned();
     let input = req.input;
     let limit = match input.max_buckets {
         None => PAGE_MAX,
@@ -97,18 +98,26 @@ pub async fn list(s3: &S3Service, req: S3Request<ListBucketsInput>) -> S3Result<
         None | Some("") => None,
         Some(token) => Some(untoken(token)?),
     };
-    let Some(requester) = requester(req.credentials.as_ref()) else { return Err(s3_error!(AccessDenied)) };
+    let Some(requester) = requester(&req.extensions) else { return Err(s3_error!(AccessDenied)) };
     let everything = requester == s3.config.root_access_key;
     let elsewhere = input.bucket_region.as_ref().is_some_and(|region| *region != s3.config.region);
     let prefix = input.prefix.as_deref().unwrap_or_default();
     let shown = |bucket: &Bucket| {
         bucket.state != BucketState::Creating
-            && (everything || bucket.owner == requester)
             && !elsewhere
             && bucket.name.as_str().starts_with(prefix)
             && after.as_deref().is_none_or(|after| bucket.name.as_str() > after)
     };
-    let mut buckets: Vec<Bucket> = s3.router.buckets().await?.into_iter().filter(shown).collect();
+    let mut buckets: Vec<Bucket> = Vec::new();
+    for bucket in s3.router.buckets().await?.into_iter().filter(shown) {
+        let own = everything || bucket.owner == requester;
+        if own || matches!(&lister, Some(lister) if lister.shows(&bucket).await) {
+            buckets.push(bucket);
+        }
+        if buckets.len() > limit as usize {
+            break;
+        }
+    }
     let more = buckets.len() > limit as usize;
     buckets.truncate(limit as usize);
     let token = buckets.last().filter(|_| more).map(|bucket| URL_SAFE_NO_PAD.encode(bucket.name.as_str()));
@@ -122,7 +131,7 @@ pub async fn list(s3: &S3Service, req: S3Request<ListBucketsInput>) -> S3Result<
     Ok(S3Response::new(ListBucketsOutput {
         buckets: Some(buckets.collect()),
         continuation_token: token,
-        owner: Some(owner(requester)),
+        owner: Some(owner(&requester)),
         prefix: input.prefix,
     }))
 }

@@ -13,6 +13,7 @@ use super::answer::written;
 use super::put::unexpected;
 use super::request::{NULL_VERSION, is_version_syntax, key, modes};
 use super::{S3Service, condition};
+use crate::auth::Forbidden;
 use crate::router::RouteError;
 
 /// Keys of one DeleteObjects.
@@ -75,6 +76,10 @@ pub async fn objects(
     let mut verdicts: Vec<Option<S3Result<()>>> = Vec::with_capacity(named.len());
     let mut asked = Vec::with_capacity(named.len());
     for object in &named {
+        if let Some(refused) = Forbidden::refuses(&req.extensions, object) {
+            verdicts.push(Some(Err(refused)));
+            continue;
+        }
         verdicts.push(match plan(object) {
             Ok(Some(one)) => {
                 asked.push(one);

@@ -74,7 +74,7 @@ pub async fn create(
         key: key.clone(),
         id,
         initiated_ms: 0,
-        owner: requester(req.credentials.as_ref()).unwrap_or(&bucket.owner).to_owned(),
+        owner: requester(&req.extensions).unwrap_or_else(|| bucket.owner.clone()),
         attributes,
         checksum,
     };

@@ -7,11 +7,11 @@ use holdfast_wire::bucket::{AckMode, Bucket, BucketState, ReadMode};
 use holdfast_wire::id::{BucketName, NotAKey, ObjectKey, Seq, UploadId};
 use holdfast_wire::object::{Attributes, Headers};
 use http::HeaderMap;
-use s3s::auth::Credentials;
 use s3s::dto::{self, StorageClass};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
 use super::{S3Service, tags};
+use crate::auth::Who;
 use crate::router::{Modes, RouteError};
 
 /// Request header that picks when a write is answered.
@@ -95,9 +95,9 @@ pub fn is_version_syntax(id: &str) -> bool {
     (1..=1024).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-/// The access key that signed the request.
-pub fn requester(credentials: Option<&Credentials>) -> Option<&str> {
-    credentials.map(|credentials| credentials.access_key.as_str())
+/// What the caller's buckets and uploads have as their owner; `None` for the anonymous.
+pub fn requester(extensions: &http::Extensions) -> Option<String> {
+    extensions.get::<Who>().and_then(Who::owner)
 }
 
 impl S3Service {

@@ -4,6 +4,7 @@
 //! keep. The request path itself arms no timer.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -26,6 +27,8 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// What is known of a connection's life.
 pub struct Pulse {
+    /// The other end.
+    pub peer: SocketAddr,
     opened: Instant,
     active: AtomicUsize,
     /// When the last request ended, in milliseconds after `opened`.
@@ -38,8 +41,9 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    fn new() -> Self {
+    fn new(peer: SocketAddr) -> Self {
         Self {
+            peer,
             opened: Instant::now(),
             active: AtomicUsize::new(0),
             idle_since: AtomicU64::new(0),
@@ -129,9 +133,9 @@ impl Judge {
 }
 
 /// Serves a connection to its end.
-pub async fn serve(shared: Arc<Shared>, stream: Box<dyn Connection>, _place: OwnedSemaphorePermit) {
+pub async fn serve(shared: Arc<Shared>, stream: Box<dyn Connection>, peer: SocketAddr, _place: OwnedSemaphorePermit) {
     shared.metrics.opened();
-    let pulse = Arc::new(Pulse::new());
+    let pulse = Arc::new(Pulse::new(peer));
     let cause = run(&shared, stream, &pulse).await;
     if let Some(cause) = cause {
         shared.metrics.refused(cause);

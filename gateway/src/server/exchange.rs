@@ -18,6 +18,7 @@ use super::connection::{Active, Pulse};
 use super::{READY_PATH, Shared};
 use crate::auth::explain::Signed;
 use crate::auth::pass::Pass;
+use crate::auth::{Origin, Slot};
 use crate::guard::refusal::{Cause, Refusal};
 use crate::guard::request_id::RequestId;
 use crate::guard::table::Operation;
@@ -42,6 +43,8 @@ pub struct Completion {
     status: StatusCode,
     sent: u64,
     whole: bool,
+    origin: Origin,
+    slot: Slot,
     _permit: Option<Permit>,
     _active: Active,
 }
@@ -59,6 +62,8 @@ impl Completion {
             status: StatusCode::REQUEST_TIMEOUT,
             sent: 0,
             whole: false,
+            origin: Origin::of(pulse.peer.ip(), false, &parts.headers, &shared.trusted_proxies),
+            slot: Slot::default(),
             _permit: None,
             _active: pulse.begin(),
             shared,
@@ -204,6 +209,8 @@ async fn dispatch(
 ) -> Response<Content> {
     let signed = Signed::of(&parts);
     parts.extensions.insert(completion.id);
+    parts.extensions.insert(completion.origin);
+    parts.extensions.insert(completion.slot.clone());
     let span = || tracing::info_span!("s3", id = %completion.id, operation = completion.operation.name());
     let meant = if report.is_none() { range::meant(completion.operation, &parts.headers) } else { None };
     let pass = meant.as_ref().map(|_| Pass::default());
@@ -280,6 +287,10 @@ fn blame(status: StatusCode, report: &Report, signed: &Signed) -> Option<Refusal
 
 /// Completes the error document that s3s wrote.
 fn complete(response: Response<s3s::Body>, signed: &Signed, completion: &Completion) -> Response<Content> {
+    // Whoever may not list a bucket does not learn from an error which keys it has.
+    if response.status() == StatusCode::NOT_FOUND && completion.slot.found().hides_missing {
+        return refuse(&Refusal::access_denied("Access Denied", Cause::Credentials), completion);
+    }
     let (mut parts, body) = response.into_parts();
     let Some(text) = body.bytes().filter(|text| error_xml::is_error(text)) else {
         return Response::from_parts(parts, Content::Streamed(body));

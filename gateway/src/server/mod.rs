@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use holdfast_wire::handshake::ClusterSecret;
 use holdfast_wire::seam::{Listener, Seams};
 use hyper_util::server::conn::auto;
 use s3s::config::{S3Config, StaticConfigProvider};
@@ -26,12 +27,13 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{Access, Buckets, RootKey};
+use crate::auth::{Access, Buckets, Keyring, Provider, RootKey};
 use crate::guard::host::{DomainError, Domains};
 use crate::guard::refusal::Cause;
 use crate::guard::request_id::RequestIds;
 use crate::limits::{Gate, Limits};
 use crate::metrics::GatewayMetrics;
+use crate::policy::value::Network;
 
 /// The path on the S3 port that says whether this gateway can serve.
 pub const READY_PATH: &str = "/_health/ready";
@@ -57,6 +59,10 @@ pub struct GatewayConfig {
     pub region: String,
     /// The key that may do everything.
     pub root: RootKey,
+    /// Everybody's keys; `None`: the root key alone.
+    pub keyring: Option<Arc<Keyring>>,
+    /// Proxies whose word about a client's address and TLS is taken.
+    pub trusted_proxies: Vec<Network>,
     /// What is taken on at once.
     pub limits: Limits,
     /// While set, every request is answered with a 503: the fault API has "crashed" the process.
@@ -71,6 +77,8 @@ impl GatewayConfig {
             domains: Vec::new(),
             region: "us-east-1".to_owned(),
             root,
+            keyring: None,
+            trusted_proxies: Vec::new(),
             limits: Limits::default(),
             closed: Arc::default(),
         }
@@ -106,6 +114,7 @@ struct Shared {
     ids: RequestIds,
     readiness: Readiness,
     closed: Arc<AtomicBool>,
+    trusted_proxies: Vec<Network>,
     metrics: Arc<GatewayMetrics>,
     stop: CancellationToken,
     kill: CancellationToken,
@@ -145,7 +154,10 @@ impl Gateway {
         metrics: Arc<GatewayMetrics>,
     ) -> Result<Self, GatewayError> {
         let domains = Domains::new(&config.domains)?;
-        let protocol = protocol(&config, domains.clone(), s3, buckets)?;
+        let keyring = config.keyring.clone().unwrap_or_else(|| {
+            Arc::new(Keyring::new(config.root.clone(), &ClusterSecret::new(""), seams.clock.clone(), None))
+        });
+        let protocol = protocol(&config, domains.clone(), s3, keyring.clone(), buckets)?;
         let unbound = |source| GatewayError::Listen { address: config.listen.clone(), source };
         let listener = seams.net.listen(&config.listen).await.map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
@@ -159,11 +171,13 @@ impl Gateway {
             ids: RequestIds::new(seams.random.as_ref()),
             readiness,
             closed: config.closed.clone(),
+            trusted_proxies: config.trusted_proxies.clone(),
             metrics,
             stop: stop.clone(),
             kill: kill.clone(),
             limits: config.limits.clone(),
         });
+        tasks.spawn(stop.clone().run_until_cancelled_owned(keyring.watch()));
         tasks.spawn(accept(shared, listener, tasks.clone()));
         tracing::info!(%address, "listening for S3");
         Ok(Self { address, limits: config.limits, tasks, stop, kill })
@@ -197,6 +211,7 @@ fn protocol(
     config: &GatewayConfig,
     domains: Domains,
     s3: impl s3s::S3,
+    keyring: Arc<Keyring>,
     buckets: Option<Arc<dyn Buckets>>,
 ) -> Result<Protocol, GatewayError> {
     let region = Region::new(config.region.as_str().into()).map_err(|_| GatewayError::Region(config.region.clone()))?;
@@ -216,8 +231,8 @@ fn protocol(
     let mut builder = S3ServiceBuilder::new(s3);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(rules))));
     builder.set_host(domains);
-    builder.set_auth(config.root.clone());
-    builder.set_access(Access::new(config.root.clone(), buckets));
+    builder.set_auth(Provider(keyring.clone()));
+    builder.set_access(Access::new(keyring, buckets, config.region.clone()));
     Ok(builder.build())
 }
 
@@ -241,7 +256,7 @@ async fn accept(shared: Arc<Shared>, listener: Box<dyn Listener>, tasks: TaskTra
             () = shared.stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let (stream, _from) = match accepted {
+        let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of descriptors, most likely: connections that close will free some.
@@ -251,7 +266,7 @@ async fn accept(shared: Arc<Shared>, listener: Box<dyn Listener>, tasks: TaskTra
             }
         };
         if let Ok(place) = places.clone().try_acquire_owned() {
-            tasks.spawn(connection::serve(shared.clone(), stream, place));
+            tasks.spawn(connection::serve(shared.clone(), stream, from, place));
             continue;
         }
         shared.metrics.refused(Cause::Connections);

@@ -13,6 +13,7 @@ use holdfast_wire::bucket::Bucket;
 use holdfast_wire::configuration::BucketChange;
 use holdfast_wire::heartbeat::{Layout, NodeInfo};
 use holdfast_wire::id::{BucketId, BucketName, ClusterId, Epoch, GroupId, NodeId, RequestId};
+use holdfast_wire::identity::IdentityChange;
 use holdfast_wire::placement::{HashRange, Placement};
 use holdfast_wire::request::{RootRefusal, Write, WriteOutcome};
 use serde::{Deserialize, Serialize};
@@ -187,6 +188,13 @@ pub enum RootCommand {
     UpdateNode {
         /// The node.
         node: NodeInfo,
+    },
+    /// Changes whom the cluster knows, if it still is as the changes were made for.
+    ChangeIdentities {
+        /// The version that they were made for.
+        expect: u64,
+        /// All of them or none.
+        changes: Vec<IdentityChange>,
     },
 }
 

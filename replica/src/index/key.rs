@@ -14,6 +14,7 @@
 //! 06  Gone         bucket u64                                      (removed buckets; empty)
 //! 07  Usage        bucket u64                                      objects, bytes
 //! 08  Requests     log index u64                                   request id, time, outcome
+//! 09  Identities   –                                               users, groups, roles, policies, keys (root)
 //! 10  Objects      bucket u64 | key                                summary, detail
 //! 11  Versions     reserved: bucket u64 | key escaped | seq, newest first
 //! 12  Uploads      bucket u64 | key escaped | time u64 | upload    upload
@@ -52,6 +53,8 @@ pub enum Table {
     Usage = 0x07,
     /// Requests seen, by log index.
     Requests = 0x08,
+    /// Whom the cluster knows.
+    Identities = 0x09,
     /// Current objects.
     Objects = 0x10,
     /// Open uploads in listing order.

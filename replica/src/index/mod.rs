@@ -23,6 +23,7 @@ use bytes::Bytes;
 use holdfast_wire::bucket::Bucket;
 use holdfast_wire::heartbeat::Layout;
 use holdfast_wire::id::{BlobId, BucketId, BucketName, ClusterId, GroupId, ObjectKey, UploadId};
+use holdfast_wire::identity::Identities;
 use holdfast_wire::object::{Object, Part, Upload};
 use holdfast_wire::request::{ListObjects, ListPage, ListUploads};
 use parking_lot::{Mutex, RwLock};
@@ -230,6 +231,11 @@ impl Index {
     pub fn buckets(&self) -> Vec<Arc<Bucket>> {
         let state = self.0.state.read();
         state.resident.names.values().filter_map(|id| state.resident.buckets.get(id)).cloned().collect()
+    }
+
+    /// Whom the cluster knows; nobody in shards.
+    pub fn identities(&self) -> Arc<Identities> {
+        self.0.state.read().resident.identities.clone()
     }
 
     /// Root's own state; `None` in shards and before genesis.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use holdfast_wire::bucket::Bucket;
 use holdfast_wire::id::{BucketId, BucketName};
+use holdfast_wire::identity::Identities;
 
 use super::IndexError;
 use super::key::{self, Table};
@@ -24,6 +25,8 @@ pub struct Resident {
     pub shard: Option<Shard>,
     /// Root's own state; `None` before genesis and in shards.
     pub root: Option<Arc<Root>>,
+    /// Whom the cluster knows; nobody in shards.
+    pub identities: Arc<Identities>,
 }
 
 /// What an entry changes of it.
@@ -37,6 +40,8 @@ pub struct ResidentChanges {
     pub shard: Option<Shard>,
     /// Root's new state.
     pub root: Option<Arc<Root>>,
+    /// Whom the cluster knows now.
+    pub identities: Option<Arc<Identities>>,
 }
 
 impl Resident {
@@ -45,6 +50,7 @@ impl Resident {
         let mut changes = ResidentChanges {
             shard: rows.record(&key::table(Table::Shard))?,
             root: rows.record(&key::table(Table::Root))?.map(Arc::new),
+            identities: rows.record(&key::table(Table::Identities))?.map(Arc::new),
             ..ResidentChanges::default()
         };
         for row in rows.under(&key::table(Table::Buckets)) {
@@ -81,5 +87,8 @@ impl Resident {
         }
         self.shard = changes.shard.or(self.shard);
         self.root = changes.root.or(self.root.take());
+        if let Some(identities) = changes.identities {
+            self.identities = identities;
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Requests to root: buckets and nodes. What concerns every shard is pushed to the shards' leaders and answered when all
+//! Requests to root: buckets, nodes and identities. What concerns every shard is pushed to the shards' leaders and answered when all
 //! of them have it; what is interrupted is taken up again by [`task::root`](crate::task::root).
 
 use std::time::Duration;
@@ -62,6 +62,17 @@ pub async fn root(host: &Host, request: RootRequest, deadline: Instant) -> Resul
         RootRequest::Join { request, node } => {
             let known = host.layout().borrow().nodes.iter().any(|known| known.id == node.id);
             let command = if known { RootCommand::UpdateNode { node } } else { RootCommand::Join { node } };
+            let outcome = propose(host, Some(request), command, deadline).await?;
+            respond(host, outcome)
+        }
+        RootRequest::Identities { known } => {
+            fresh(host, deadline).await?;
+            let identities = host.group(GroupId::ROOT)?.index().identities();
+            let newer = (identities.version > known).then(|| Box::new((*identities).clone()));
+            Ok(Response::Identities(newer))
+        }
+        RootRequest::ChangeIdentities { request, expect, changes } => {
+            let command = RootCommand::ChangeIdentities { expect, changes };
             let outcome = propose(host, Some(request), command, deadline).await?;
             respond(host, outcome)
         }

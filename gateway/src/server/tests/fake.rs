@@ -6,18 +6,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use holdfast_wire::bucket;
+use holdfast_wire::id::BucketId;
 use parking_lot::Mutex;
 use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use tokio::sync::Semaphore;
 
-use crate::auth::Buckets;
+use crate::auth::{Buckets, Forbidden, Lookup};
 use crate::guard::request_id::RequestId;
 
 #[derive(Clone, Default)]
 pub struct Fake(Arc<Inner>);
 
 struct Inner {
+    /// The only bucket.
+    bucket: Mutex<Arc<bucket::Bucket>>,
     objects: Mutex<BTreeMap<String, Bytes>>,
     calls: AtomicUsize,
     ids: Mutex<Vec<String>>,
@@ -28,7 +32,19 @@ struct Inner {
 
 impl Default for Inner {
     fn default() -> Self {
+        let bucket = bucket::Bucket {
+            id: BucketId(1),
+            name: "bucket".parse().expect("a bucket's name"),
+            owner: "olga".to_owned(),
+            created_ms: 0,
+            revision: 1,
+            state: bucket::BucketState::Active,
+            placement: Default::default(),
+            tags: Vec::new(),
+            configuration: Default::default(),
+        };
         Self {
+            bucket: Mutex::new(Arc::new(bucket)),
             objects: Mutex::default(),
             calls: AtomicUsize::new(0),
             ids: Mutex::default(),
@@ -63,6 +79,13 @@ impl Fake {
         self.0.objects.lock().get(key).cloned()
     }
 
+    /// Changes the only bucket.
+    pub fn configure(&self, change: impl FnOnce(&mut bucket::Bucket)) {
+        let mut bucket = self.0.bucket.lock();
+        change(Arc::make_mut(&mut bucket));
+        Arc::make_mut(&mut bucket).revision += 1;
+    }
+
     fn called<T>(&self, request: &S3Request<T>) {
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         let id = request.extensions.get::<RequestId>().expect("the request's id is in its extensions");
@@ -72,11 +95,16 @@ impl Fake {
 
 #[async_trait::async_trait]
 impl Buckets for Fake {
-    async fn exists(&self, name: &str) -> Option<bool> {
+    async fn find(&self, name: &str) -> Lookup {
         match name {
-            "unknown" => None,
-            name => Some(name == "bucket"),
+            "unknown" => Lookup::Unknown,
+            "bucket" => Lookup::Found(self.0.bucket.lock().clone()),
+            _ => Lookup::Missing,
         }
+    }
+
+    async fn tags(&self, _bucket: &bucket::Bucket, key: &str) -> Option<Vec<(String, String)>> {
+        Some(vec![("key".to_owned(), key.to_owned())])
     }
 }
 
@@ -102,7 +130,11 @@ impl S3 for Fake {
         request: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
         self.called(&request);
-        Ok(S3Response::new(DeleteObjectsOutput::default()))
+        let refused = |object| Forbidden::refuses(&request.extensions, object);
+        let errors = request.input.delete.objects.iter().filter_map(refused);
+        let errors: Vec<_> =
+            errors.map(|error| Error { code: Some(error.code().as_str().to_owned()), ..Default::default() }).collect();
+        Ok(S3Response::new(DeleteObjectsOutput { errors: Some(errors), ..Default::default() }))
     }
 
     async fn head_object(&self, request: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {

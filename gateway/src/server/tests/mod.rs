@@ -8,6 +8,7 @@ mod forgery;
 mod form;
 mod framing;
 mod guarding;
+mod matrix;
 mod range;
 mod slow;
 mod stopping;
@@ -33,10 +34,14 @@ struct Harness {
 
 impl Harness {
     async fn start(limits: Limits) -> Self {
+        Self::with(config(limits)).await
+    }
+
+    async fn with(config: GatewayConfig) -> Self {
         let fake = Fake::default();
         let metrics = Arc::new(GatewayMetrics::default());
         let gateway = Gateway::start(
-            config(limits),
+            config,
             Seams::real(),
             fake.clone(),
             Some(Arc::new(fake.clone())),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holdfast_wire::bucket::Bucket;
 use holdfast_wire::id::{BlobId, BucketId, GroupId, ObjectKey, Seq};
+use holdfast_wire::identity::Identities;
 use holdfast_wire::object::{Object, Piece, Source};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -208,6 +209,17 @@ impl<'a> Draft<'a> {
         self.put(key::table(Table::Root), &root);
         self.changes.effects.layout |= self.root().layout != root.layout;
         self.changes.resident.root = Some(Arc::new(root));
+    }
+
+    /// Whom the cluster knew before the entry.
+    pub fn identities(&self) -> &'a Identities {
+        &self.resident.identities
+    }
+
+    /// Sets whom the cluster knows.
+    pub fn put_identities(&mut self, identities: Identities) {
+        self.put(key::table(Table::Identities), &identities);
+        self.changes.resident.identities = Some(Arc::new(identities));
     }
 
     /// An object.

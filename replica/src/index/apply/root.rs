@@ -1,4 +1,4 @@
-//! Root: nodes, map, buckets.
+//! Root: nodes, map, buckets, identities.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use holdfast_wire::bucket::{Bucket, BucketState};
 use holdfast_wire::configuration::{BucketChange, Configuration, Versioning};
 use holdfast_wire::heartbeat::{Layout, NodeInfo};
 use holdfast_wire::id::{BucketId, BucketName, ClusterId, GroupId, NodeId};
+use holdfast_wire::identity::{IdentityChange, IdentityRefusal};
 use holdfast_wire::lock::BucketLock;
 use holdfast_wire::placement::{GroupPlace, Placement, ShardMap};
 use holdfast_wire::request::{RootRefusal, StateConflict};
@@ -41,6 +42,7 @@ pub fn apply(draft: &mut Draft<'_>, command: RootCommand) -> Outcome {
         RootCommand::RemoveNode { node } => remove_node(draft, node),
         RootCommand::SetVoters { group, voters } => set_voters(draft, group, voters),
         RootCommand::UpdateNode { node } => update_node(draft, node),
+        RootCommand::ChangeIdentities { expect, changes } => change_identities(draft, expect, changes),
     };
     result.unwrap_or_else(Outcome::RootRefused)
 }
@@ -260,6 +262,17 @@ fn update_node(draft: &mut Draft<'_>, node: NodeInfo) -> Result<Outcome, RootRef
         *known = updated;
         change_layout(draft, root, |_| false);
     }
+    Ok(Outcome::Done)
+}
+
+fn change_identities(draft: &mut Draft<'_>, expect: u64, changes: Vec<IdentityChange>) -> Result<Outcome, RootRefusal> {
+    let before = draft.identities();
+    if before.version != expect {
+        return Err(RootRefusal::Identity(IdentityRefusal::Moved));
+    }
+    let mut after = before.change(changes).map_err(RootRefusal::Identity)?;
+    after.version = draft.place.position.index;
+    draft.put_identities(after);
     Ok(Outcome::Done)
 }
 

@@ -4,6 +4,7 @@ use holdfast_wire::bucket::{Bucket, BucketState};
 use holdfast_wire::configuration::{BucketChange, Document, Versioning};
 use holdfast_wire::heartbeat::NodeInfo;
 use holdfast_wire::id::{ClusterId, Epoch, NodeId};
+use holdfast_wire::identity::{EntityKind, IdentityChange, IdentityRefusal, User};
 use holdfast_wire::lock::BucketLock;
 use holdfast_wire::placement::{GroupPlace, HashRange, Placement, ShardMap};
 use holdfast_wire::request::{RootRefusal, StateConflict};
@@ -253,4 +254,23 @@ fn versions_come_and_pause_but_locks_keep_them() {
     let text = Some("{}".to_owned());
     assert_eq!(change(BucketChange::Document(Document::Policy, text)), Ok((on, 7)));
     assert_eq!(change(BucketChange::Document(Document::Policy, None)), Ok((on, 8)));
+}
+
+#[test]
+fn identities_change_for_the_version_that_was_seen() {
+    let mut root = Cluster::new(1, &[1]);
+    let user = || Some(User { enabled: true, policies: Default::default() });
+    let change = |expect, changes| RootCommand::ChangeIdentities { expect, changes };
+    assert_eq!(root.apply(change(0, vec![IdentityChange::User("ann".into(), user())])), Outcome::Done);
+    let known = root.index.identities();
+    assert!(known.version > 0 && known.users.contains_key("ann"));
+    let refused = |refusal| Outcome::RootRefused(RootRefusal::Identity(refusal));
+    assert_eq!(
+        root.apply(change(0, vec![IdentityChange::User("bob".into(), user())])),
+        refused(IdentityRefusal::Moved)
+    );
+    let both = vec![IdentityChange::User("bob".into(), user()), IdentityChange::Role("r".into(), None)];
+    let missing = IdentityRefusal::NoSuch { kind: EntityKind::Role, name: "r".into() };
+    assert_eq!(root.apply(change(known.version, both)), refused(missing));
+    assert_eq!(*root.index.identities(), *known, "all or nothing");
 }
