@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+use holdfast_wire::bucket::Bucket;
 use http::{HeaderMap, Method, Uri};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{CopySource, DeleteObjectsInput, ObjectIdentifier, PostObjectInput, PutObjectTaggingInput};
@@ -47,13 +49,14 @@ impl Forbidden {
 
 /// Which of all buckets a caller may list. An extension of `ListBuckets`.
 #[derive(Clone)]
-pub struct Lister(
-    Arc<dyn Fn(&holdfast_wire::bucket::Bucket) -> futures::future::BoxFuture<'static, bool> + Send + Sync>,
-);
+pub struct Lister(Arc<Listing>);
+
+/// Decides about one bucket.
+type Listing = dyn Fn(&Bucket) -> BoxFuture<'static, bool> + Send + Sync;
 
 impl Lister {
     /// Whether the caller may list the objects of `bucket`, and so learn that it is there.
-    pub async fn shows(&self, bucket: &holdfast_wire::bucket::Bucket) -> bool {
+    pub async fn shows(&self, bucket: &Bucket) -> bool {
         (self.0)(bucket).await
     }
 }
@@ -86,8 +89,11 @@ impl Parts<'_> {
     }
 }
 
-/// Bucket, key and version of `x-amz-copy-source`.
-pub(super) fn copy_source(headers: &HeaderMap) -> Option<(Box<str>, Box<str>, Option<Box<str>>)> {
+/// Bucket, key and version of an object.
+type CopiedFrom = (Box<str>, Box<str>, Option<Box<str>>);
+
+/// Where `x-amz-copy-source` points.
+pub(super) fn copy_source(headers: &HeaderMap) -> Option<CopiedFrom> {
     match CopySource::parse(headers.get("x-amz-copy-source")?.to_str().ok()?).ok()? {
         CopySource::Bucket { bucket, key, version_id } => Some((bucket, key, version_id)),
         _ => None,

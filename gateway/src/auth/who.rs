@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use crate::policy::{Caller, Policy};
 
-/// Policies with their names, compiled.
-pub type Policies = Arc<Vec<(String, Arc<Policy>)>>;
+/// A policy with its name, compiled.
+pub type Named = (String, Arc<Policy>);
+/// Several of them.
+pub type Policies = Arc<Vec<Named>>;
 
 /// Somebody who asks. Handlers find it in the request's extensions.
 #[derive(Clone, Debug)]
@@ -88,7 +90,7 @@ impl Who {
     }
 
     /// What speaks for and against it: its policies, and what its session was limited to.
-    pub fn policies(&self) -> (&[(String, Arc<Policy>)], &[(String, Arc<Policy>)]) {
+    pub fn policies(&self) -> (&[Named], &[Named]) {
         match self {
             Self::Anonymous | Self::Root { .. } => (&[], &[]),
             Self::User { policies, .. } => (policies, &[]),

@@ -102,7 +102,8 @@ impl Request {
             .filter(|pair| !pair.is_empty() && !pair.starts_with("X-Amz-Signature="))
             .map(|pair| if pair.contains('=') { pair.to_owned() } else { format!("{pair}=") })
             .collect();
-        pairs.sort();
+        // By name first: `select` stands before `select-type`.
+        pairs.sort_by(|one, other| one.split_once('=').cmp(&other.split_once('=')));
         let headers: String = signed.iter().map(|name| format!("{name}:{}\n", self.value(name).trim())).collect();
         format!("{}\n{path}\n{}\n{headers}\n{}\n{payload}", self.method, pairs.join("&"), signed.join(";"))
     }
