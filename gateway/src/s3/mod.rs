@@ -15,6 +15,7 @@ mod delete;
 mod get;
 mod list;
 mod multipart;
+mod policy;
 mod post;
 mod put;
 mod request;
@@ -141,31 +142,35 @@ operations! {
     get_object_acl(GetObjectAclInput) -> GetObjectAclOutput = acl::object;
     put_object_acl(PutObjectAclInput) -> PutObjectAclOutput = acl::put_object;
 
+    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = policy::get;
+    put_bucket_policy(PutBucketPolicyInput) -> PutBucketPolicyOutput = policy::put;
+    delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput = policy::delete;
+    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = policy::status;
+    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput = policy::public_access;
+    put_public_access_block(PutPublicAccessBlockInput) -> PutPublicAccessBlockOutput = policy::put_public_access;
+    delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput = policy::delete_public_access;
+    get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput = policy::ownership;
+    put_bucket_ownership_controls(PutBucketOwnershipControlsInput) -> PutBucketOwnershipControlsOutput = policy::put_ownership;
+    delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput = policy::delete_ownership;
+
     get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = unconfigured::versioning;
     get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput = unconfigured::logging;
     get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput = unconfigured::notification;
     get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput = unconfigured::accelerate;
     get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput = unconfigured::request_payment;
-    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = unconfigured::policy_status;
     get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = unconfigured::retention;
     get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = unconfigured::legal_hold;
 
-    delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput - removed;
     delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput - removed;
     delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput - removed;
     delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput - removed;
     delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput - removed;
     delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput - removed;
-    delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput - removed;
-    delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput - removed;
 
-    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput ! Absent::Policy;
     get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput ! Absent::Lifecycle;
     get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput ! Absent::Cors;
     get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput ! Absent::Website;
     get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput ! Absent::Replication;
     get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput ! Absent::Encryption;
     get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput ! Absent::ObjectLock;
-    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput ! Absent::PublicAccessBlock;
-    get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput ! Absent::Ownership;
 }

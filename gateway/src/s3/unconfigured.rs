@@ -4,9 +4,8 @@ use http::StatusCode;
 use s3s::dto::{
     GetBucketAccelerateConfigurationInput, GetBucketAccelerateConfigurationOutput, GetBucketLoggingInput,
     GetBucketLoggingOutput, GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
-    GetBucketPolicyStatusInput, GetBucketPolicyStatusOutput, GetBucketRequestPaymentInput,
-    GetBucketRequestPaymentOutput, GetBucketVersioningInput, GetBucketVersioningOutput, GetObjectLegalHoldInput,
-    GetObjectLegalHoldOutput, GetObjectRetentionInput, GetObjectRetentionOutput, Payer,
+    GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
+    GetObjectLegalHoldInput, GetObjectLegalHoldOutput, GetObjectRetentionInput, GetObjectRetentionOutput, Payer,
 };
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
@@ -125,14 +124,6 @@ pub async fn request_payment(
     s3.bucket_now(&req.input.bucket, req.input.expected_bucket_owner.as_deref()).await?;
     let payer = Some(Payer::from_static(Payer::BUCKET_OWNER));
     Ok(S3Response::new(GetBucketRequestPaymentOutput { payer }))
-}
-
-/// GetBucketPolicyStatus: there is no policy.
-pub async fn policy_status(
-    s3: &S3Service,
-    req: S3Request<GetBucketPolicyStatusInput>,
-) -> S3Result<S3Response<GetBucketPolicyStatusOutput>> {
-    absent(s3, &req.input.bucket, req.input.expected_bucket_owner.as_deref(), Absent::Policy).await
 }
 
 /// GetObjectRetention: the bucket has no Object Lock.

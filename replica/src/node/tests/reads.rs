@@ -23,12 +23,9 @@ async fn storm(nodes: usize, seed: u64) -> u64 {
             loop {
                 let deadline = Instant::now() + Duration::from_millis(300);
                 let command = Command::Collect { before_ms: 0 };
-                match writer.propose(None, command, AckMode::Majority, deadline).await {
-                    Ok(proposed) => {
-                        acknowledged.fetch_max(proposed.index, Ordering::SeqCst);
-                        led.lock().expect("no test panics with it").insert(writer.status(0).term);
-                    }
-                    Err(_) => {}
+                if let Ok(proposed) = writer.propose(None, command, AckMode::Majority, deadline).await {
+                    acknowledged.fetch_max(proposed.index, Ordering::SeqCst);
+                    led.lock().expect("no test panics with it").insert(writer.status(0).term);
                 }
                 sleep(Duration::from_millis(12)).await;
             }
