@@ -10,6 +10,9 @@ use holdfast_wire::id::NodeId;
 /// hundred milliseconds old, so a healthy follower under full load seems to lag by thousands.
 pub const LAG_MAX: u64 = 5_000;
 
+/// The [`score`] up to which the replica of this process is never too busy: about 80 ms of work.
+const STAY: u64 = 80_000;
+
 /// How likely a replica is to answer at all. The smaller the better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
@@ -34,10 +37,10 @@ pub struct Candidate {
     pub score: u64,
 }
 
-/// How busy a node is: requests before a new one, times what each of them seems to take. `own` counts this gateway's
-/// requests that it has not answered; `load` is its own word, a heartbeat old.
+/// How busy a node is, in microseconds of work: requests before a new one, times what each of them seems to take. `own`
+/// counts this gateway's requests that it has not answered; `load` is its own word, a heartbeat old.
 pub fn score(own: u32, load: &Load) -> u64 {
-    let queue = 1 + u64::from(own) + u64::from(load.in_flight);
+    let queue = 1 + u64::from(own.max(load.in_flight));
     // A replica that has read nothing yet reports 0; some fixed cost keeps it from drawing every read.
     let each = 200 + u64::from(load.read_us);
     let cpu = 1000 + u64::from(load.cpu_millis);
@@ -71,9 +74,10 @@ pub fn choose(candidates: &[Candidate], random: u64) -> Option<usize> {
     Some(if second_score < first_score { second_at } else { first_at })
 }
 
-/// Whether leaving the process pays: more than twice as busy, and by more than one cheap request.
+/// Whether leaving the process pays. A request to another node costs both processors more than a small read does, so a
+/// queue alone is no reason: it takes [`STAY`] of work ahead, and four times the other's.
 fn clearly_busier(local: u64, other: u64) -> bool {
-    local > other.saturating_mul(2).saturating_add(400)
+    local > other.saturating_mul(4).saturating_add(STAY)
 }
 
 #[cfg(test)]
@@ -124,9 +128,10 @@ mod tests {
     #[test]
     fn the_local_replica_is_taken_until_it_is_clearly_busier() {
         let local = |score| Candidate { local: true, ..candidate(2, score) };
-        assert_eq!(share(&[candidate(1, 1000), local(1900), candidate(3, 1000)], 1), 1.0);
-        assert_eq!(share(&[candidate(1, 1000), local(9000), candidate(3, 1000)], 1), 0.0);
-        let others = share(&[candidate(1, 1000), local(9000), candidate(3, 1000)], 0);
+        assert_eq!(share(&[candidate(1, 1000), local(STAY), candidate(3, 1000)], 1), 1.0);
+        assert_eq!(share(&[candidate(1, 90_000), local(360_000), candidate(3, 90_000)], 1), 1.0);
+        assert_eq!(share(&[candidate(1, 1000), local(2 * STAY), candidate(3, 1000)], 1), 0.0);
+        let others = share(&[candidate(1, 1000), local(2 * STAY), candidate(3, 1000)], 0);
         assert!((0.45..0.55).contains(&others));
     }
 

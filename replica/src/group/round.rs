@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use holdfast_wire::id::{GroupId, NodeId};
-use holdfast_wire::service::Body;
 use holdfast_wire::transport::{Client, decode, encode};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -131,7 +131,7 @@ async fn put(
 ) -> Option<HashMap<GroupId, RoundAnswer>> {
     let target = peers.target(node)?;
     let ask = RoundAsk { from: own, questions };
-    let (head, _) = client.exchange(&target, ROUND, encode(&ask), Body::empty(), within).await.ok()?;
+    let (head, _) = client.ask(&target, ROUND, encode(&ask), Bytes::new(), within).await.ok()?;
     let answers: Vec<RoundAnswer> = decode(&head).ok()?;
     Some(ask.questions.iter().map(|question| question.group).zip(answers).collect())
 }

@@ -112,8 +112,7 @@ impl Link {
         payload: Bytes,
         within: Duration,
     ) -> Result<A, CallError> {
-        let (head, _) =
-            self.network.client.exchange(&self.target()?, path, encode(head), payload.into(), within).await?;
+        let (head, _) = self.network.client.ask(&self.target()?, path, encode(head), payload, within).await?;
         decode(&head)
     }
 }

@@ -215,7 +215,7 @@ pub async fn push(host: &Host, group: GroupId, command: &Command, deadline: Inst
                 Some(target) => {
                     let head = encode(&ShardAsk { group, command: command.clone() });
                     let asked: Result<(Bytes, Body), CallError> =
-                        host.client().exchange(&target, SHARD, head, Body::empty(), TRY_WITHIN).await;
+                        host.client().ask(&target, SHARD, head, Bytes::new(), TRY_WITHIN).await;
                     match asked.and_then(|(head, _)| decode(&head)) {
                         Ok(outcome) => return Ok(outcome),
                         Err(error) => last = error,

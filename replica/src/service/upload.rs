@@ -62,7 +62,7 @@ pub async fn drop_blob(host: &Host, id: GroupId, blob: BlobId) -> Result<(), Cal
         let Some(target) = host.peers().target(voter) else { return };
         let head = encode(&BlobAsk { group: id, blob });
         // What is not reclaimed now is found as an orphan later.
-        let _ = host.client().exchange(&target, RECLAIM, head, Body::empty(), ASK_WITHIN).await;
+        let _ = host.client().ask(&target, RECLAIM, head, Bytes::new(), ASK_WITHIN).await;
     });
     futures::future::join_all(asks).await;
     Ok(())
@@ -102,8 +102,7 @@ pub async fn ask_holders(
         }
         let target = host.peers().target(*voter)?;
         let head = encode(&BlobAsk { group, blob });
-        let (head, _): (Bytes, Body) =
-            host.client().exchange(&target, HOLDS, head, Body::empty(), within).await.ok()?;
+        let (head, _): (Bytes, Body) = host.client().ask(&target, HOLDS, head, Bytes::new(), within).await.ok()?;
         let held: Option<u64> = decode(&head).ok()?;
         held.map(|_| *voter)
     });

@@ -1,4 +1,5 @@
-//! The connecting side: one pool of kept-alive connections per target.
+//! The connecting side: for each target one connection that small requests share, and a pool of kept-alive ones for
+//! everything else.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -16,14 +17,16 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use super::{decode, join, split};
+use super::shared::{Answered, SHARED_MAX, SharedConnection};
+use super::{ALONE, SHARED, decode, join, split};
 use crate::error::CallError;
 use crate::handshake::{self, ClusterSecret, Identity};
 use crate::id::{ClusterId, NodeId};
-use crate::seam::Seams;
+use crate::seam::{Connection, Seams};
 use crate::service::Body;
 
 /// Connecting and shaking hands together take at most this long.
@@ -36,6 +39,8 @@ const IDLE_FOR: Duration = Duration::from_secs(30);
 /// A kept-alive connection, and since when it is idle.
 type Idle = (SendRequest<OutBody>, Instant);
 type OutBody = UnsyncBoxBody<Bytes, CallError>;
+/// The connection that a target's small requests share; locked while one is made.
+type InCommon = Arc<tokio::sync::Mutex<Option<Arc<SharedConnection>>>>;
 
 /// Whom a request is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,6 +63,7 @@ struct Shared {
     seams: Seams,
     secret: ClusterSecret,
     idle: Mutex<HashMap<Target, Vec<Idle>>>,
+    in_common: Mutex<HashMap<Target, InCommon>>,
     /// Owns the tasks that drive connections; each ends with its connection.
     tasks: TaskTracker,
 }
@@ -65,13 +71,50 @@ struct Shared {
 impl Client {
     /// A client that proves its membership with `secret`.
     pub fn new(seams: Seams, secret: ClusterSecret) -> Self {
-        Self { shared: Arc::new(Shared { seams, secret, idle: Mutex::default(), tasks: TaskTracker::new() }) }
+        Self {
+            shared: Arc::new(Shared {
+                seams,
+                secret,
+                idle: Mutex::default(),
+                in_common: Mutex::default(),
+                tasks: TaskTracker::new(),
+            }),
+        }
     }
 
     /// Who answers at `address`, if it knows the secret.
     pub async fn identify(&self, address: &str) -> Result<Identity, CallError> {
         let target = Target { address: address.to_owned(), cluster: None, node: None };
-        self.connect(&target).await.map(|(_, identity)| identity)
+        self.open(&target, ALONE).await.map(|(_, identity)| identity)
+    }
+
+    /// Makes one request whose payload is at hand, on the connection that all such requests to `target` share where it
+    /// is small; otherwise as [`exchange`](Self::exchange).
+    ///
+    /// # Errors
+    /// As [`exchange`](Self::exchange).
+    pub async fn ask(
+        &self,
+        target: &Target,
+        path: &'static str,
+        head: Bytes,
+        payload: Bytes,
+        within: Duration,
+    ) -> Result<(Bytes, Body), CallError> {
+        let deadline = Instant::now() + within;
+        while head.len() + payload.len() <= SHARED_MAX {
+            let connection = timeout_at(deadline, self.in_common(target)).await.map_err(|_| {
+                CallError::Unreachable { reason: format!("{}: no connection within {within:?}", target.address) }
+            })??;
+            match connection.ask(path, head.clone(), payload.clone(), deadline).await {
+                Some(Ok(Answered::Here(head, payload))) => return Ok((head, payload.into())),
+                Some(Ok(Answered::TooLong)) => break,
+                Some(Err(error)) => return Err(error),
+                // It went down in this moment: nothing was sent.
+                None => {}
+            }
+        }
+        self.exchange(target, path, head, payload.into(), deadline.saturating_duration_since(Instant::now())).await
     }
 
     /// Sends one request. `within` bounds the time to the answer's head; the payload behind it has no deadline.
@@ -102,7 +145,7 @@ impl Client {
             loop {
                 let mut sender = match self.idle(target) {
                     Some(sender) => sender,
-                    None => self.connect(target).await?.0,
+                    None => self.connect(target).await?,
                 };
                 match sender.try_send_request(request).await {
                     Ok(response) => return Ok((sender, response)),
@@ -144,7 +187,39 @@ impl Client {
         None
     }
 
-    async fn connect(&self, target: &Target) -> Result<(SendRequest<OutBody>, Identity), CallError> {
+    /// The connection that small requests to `target` share.
+    async fn in_common(&self, target: &Target) -> Result<Arc<SharedConnection>, CallError> {
+        let in_common = self.shared.in_common.lock().entry(target.clone()).or_default().clone();
+        let mut connection = in_common.lock().await;
+        if let Some(connection) = connection.as_ref().filter(|connection| connection.is_open()) {
+            return Ok(connection.clone());
+        }
+        *connection = None;
+        let (stream, _) = self.open(target, SHARED).await?;
+        let (new, driving) = SharedConnection::new(stream);
+        self.shared.tasks.spawn(driving);
+        *connection = Some(new.clone());
+        Ok(new)
+    }
+
+    /// A connection for one request after the other.
+    async fn connect(&self, target: &Target) -> Result<SendRequest<OutBody>, CallError> {
+        let (stream, _) = self.open(target, ALONE).await?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(256 << 10)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| CallError::Unreachable { reason: format!("{}: {error}", target.address) })?;
+        self.shared.tasks.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::trace!(%error, "a peer connection ended");
+            }
+        });
+        Ok(sender)
+    }
+
+    /// A connection that has shaken hands, for the use that `mode` says.
+    async fn open(&self, target: &Target, mode: u8) -> Result<(Box<dyn Connection>, Identity), CallError> {
         let shared = &self.shared;
         let connecting = async {
             let mut stream = shared.seams.net.connect(&target.address).await.map_err(|error| error.to_string())?;
@@ -152,20 +227,11 @@ impl Client {
             let identity = handshake::connect(&mut *stream, &shared.secret, &*shared.seams.random, wanted)
                 .await
                 .map_err(|error| error.to_string())?;
-            let (sender, connection) = http1::Builder::new()
-                .max_buf_size(256 << 10)
-                .handshake(TokioIo::new(stream))
-                .await
-                .map_err(|error| error.to_string())?;
-            shared.tasks.spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::trace!(%error, "a peer connection ended");
-                }
-            });
-            Ok::<_, String>((sender, identity))
+            stream.write_u8(mode).await.map_err(|error| error.to_string())?;
+            Ok::<_, String>((stream, identity))
         };
         match timeout(CONNECT_WITHIN, connecting).await {
-            Ok(Ok(connected)) => Ok(connected),
+            Ok(Ok(opened)) => Ok(opened),
             Ok(Err(reason)) => Err(CallError::Unreachable { reason: format!("{}: {reason}", target.address) }),
             Err(_) => Err(CallError::Unreachable {
                 reason: format!("{}: no connection within {CONNECT_WITHIN:?}", target.address),

@@ -1,4 +1,5 @@
-//! Requests between nodes: HTTP/1.1 on kept-alive, authenticated connections.
+//! Requests between nodes on authenticated connections: small ones share a connection ([`shared`]), the others have
+//! HTTP/1.1 on kept-alive ones. Behind the handshake the connecting side says with one byte which it is.
 //!
 //! Every request is `POST PATH` with the body `head length u32 LE | head | payload`; answers have the same shape, with
 //! status 200, or status 503 and a [`CallError`] as head. Heads are postcard; payloads are raw bytes.
@@ -6,6 +7,7 @@
 mod client;
 mod remote;
 mod server;
+mod shared;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::StreamExt;
@@ -19,6 +21,10 @@ pub use client::{Client, Target};
 pub use remote::{CALL, HEARTBEATS, Remote, serve_call, serve_heartbeats};
 pub use server::{Handler, Identities, serve};
 
+/// The byte behind the handshake: HTTP/1.1 follows.
+const ALONE: u8 = b'H';
+/// The byte behind the handshake: [`shared`] frames follow.
+const SHARED: u8 = b'S';
 /// The longest head.
 const HEAD_MAX: usize = 64 << 20;
 /// Payload chunks up to this size are joined with the head into one write.

@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 
+use super::shared::SHARED_MAX;
 use super::{Client, Target, decode, encode};
 use crate::error::CallError;
 use crate::heartbeat::Heartbeat;
@@ -57,7 +58,14 @@ impl Service for Remote {
                     CALL_WITHIN
                 }
             };
-            let (head, payload) = client.exchange(&target, CALL, encode(&request), body, within).await?;
+            let head = encode(&request);
+            let (head, payload) = match body.len {
+                Some(len) if len <= SHARED_MAX as u64 => {
+                    let payload = body.collect(SHARED_MAX).await?;
+                    client.ask(&target, CALL, head, payload, within).await?
+                }
+                _ => client.exchange(&target, CALL, head, body, within).await?,
+            };
             Ok((decode(&head)?, payload))
         }
         .boxed()

@@ -15,11 +15,13 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{encode, join, split};
+use super::shared::serve_shared;
+use super::{ALONE, SHARED, encode, join, split};
 use crate::error::CallError;
 use crate::handshake::{self, ClusterSecret, Identity};
 use crate::seam::{Connection, Listener, Seams};
@@ -87,10 +89,17 @@ async fn connection(
     handler: Arc<dyn Handler>,
     stop: CancellationToken,
 ) -> Result<(), String> {
-    timeout(HANDSHAKE_WITHIN, handshake::accept(&mut *stream, &secret, &*seams.random, own.identity()))
-        .await
-        .map_err(|_| "no handshake in time".to_owned())?
-        .map_err(|error| error.to_string())?;
+    let shaking = async {
+        handshake::accept(&mut *stream, &secret, &*seams.random, own.identity())
+            .await
+            .map_err(|error| error.to_string())?;
+        stream.read_u8().await.map_err(|error| error.to_string())
+    };
+    match timeout(HANDSHAKE_WITHIN, shaking).await.map_err(|_| "no handshake in time".to_owned())?? {
+        SHARED => return serve_shared(stream, handler, stop).await.map_err(|error| error.to_string()),
+        ALONE => {}
+        other => return Err(format!("a connection of unknown use {other:#x}")),
+    }
     let service = service_fn(move |request| answer(handler.clone(), request));
     let serving = http1::Builder::new().max_buf_size(256 << 10).serve_connection(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);

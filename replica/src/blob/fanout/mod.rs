@@ -261,9 +261,8 @@ impl Upload {
         }
         if self.course.is_ended() {
             let head = encode(&DropHead { group, id });
-            let tell = followers
-                .iter()
-                .map(|(_, target)| client.exchange(target, DROP, head.clone(), Body::empty(), DROP_WITHIN));
+            let tell =
+                followers.iter().map(|(_, target)| client.ask(target, DROP, head.clone(), Bytes::new(), DROP_WITHIN));
             futures::future::join_all(tell).await;
         }
     }
