@@ -16,5 +16,6 @@ pub mod cluster;
 pub mod failure;
 pub mod history;
 pub mod rng;
+pub mod sim;
 pub mod storm;
 pub mod wait;

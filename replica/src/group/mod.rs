@@ -426,6 +426,23 @@ impl Group {
         }
     }
 
+    /// The last entry applied: its place, and the hash over all changes up to there.
+    pub fn applied_hash(&self) -> Option<(u64, u64)> {
+        let applied = self.index.applied();
+        Some((applied.position?.index, applied.hash))
+    }
+
+    /// A digest of the group's state, and the place up to which it is applied there. `None` if it cannot be read.
+    pub fn digest(&self) -> Option<(u64, u64)> {
+        let snapshot = self.index.snapshot();
+        let place = snapshot.applied().position?.index;
+        let mut hash = xxhash_rust::xxh3::Xxh3::new();
+        for chunk in snapshot.chunks() {
+            hash.update(&chunk.ok()?);
+        }
+        Some((place, hash.digest()))
+    }
+
     /// Whether the committed membership has no place for `node` any more.
     pub fn is_left_by(&self, node: NodeId) -> bool {
         let metrics = self.raft.metrics();

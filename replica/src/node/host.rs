@@ -450,6 +450,11 @@ impl Host {
         }
     }
 
+    /// Every group as it is.
+    pub(super) fn statuses(&self) -> Vec<GroupStatus> {
+        self.groups().iter().map(|group| self.group_status(group)).collect()
+    }
+
     /// Up to `applied`, no blob but the missing ones is missing: `applied` is read first.
     fn group_status(&self, group: &Group) -> GroupStatus {
         let status = group.status(0);

@@ -18,7 +18,8 @@ use futures::stream::{BoxStream, StreamExt};
 use holdfast_wire::error::CallError;
 use holdfast_wire::fault::{FAULT, FaultAnswer};
 use holdfast_wire::handshake::{self, ClusterSecret};
-use holdfast_wire::heartbeat::Heartbeat;
+use holdfast_wire::heartbeat::{GroupStatus, Heartbeat};
+use holdfast_wire::id::GroupId;
 use holdfast_wire::request::Request;
 use holdfast_wire::seam::Seams;
 use holdfast_wire::service::{Answer, Body, Service};
@@ -238,11 +239,37 @@ impl Node {
 
     /// Resolves with the reason once the node cannot go on: the process must end at once.
     pub async fn failed(&self) -> String {
+        self.failure().await
+    }
+
+    /// As [`failed`](Self::failed), for those who do not hold the node.
+    pub fn failure(&self) -> impl Future<Output = String> + Send + use<> {
         let mut failed = self.inner.failed.subscribe();
-        match failed.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            Err(_) => std::future::pending().await,
+        async move {
+            let reason = failed.wait_for(Option::is_some).await.map(|reason| reason.clone());
+            match reason {
+                Ok(reason) => reason.unwrap_or_default(),
+                Err(_) => std::future::pending().await,
+            }
         }
+    }
+
+    /// Its groups as they are, for those who watch from outside.
+    pub fn statuses(&self) -> Vec<GroupStatus> {
+        self.inner.host().map(|host| host.statuses()).unwrap_or_default()
+    }
+
+    /// The last entry that a group has applied: its place, and a hash over all changes up to there. `None` before the
+    /// first.
+    pub fn applied_hash(&self, group: GroupId) -> Option<(u64, u64)> {
+        self.inner.host().ok()?.group(group).ok()?.applied_hash()
+    }
+
+    /// A digest of each group's whole state, and the place up to which it is applied there: equal for replicas at the
+    /// same place. Reads everything: for tests and audits.
+    pub fn digests(&self) -> Vec<(GroupId, u64, u64)> {
+        let groups = self.inner.host().map(|host| host.groups()).unwrap_or_default();
+        groups.iter().filter_map(|group| group.digest().map(|(place, digest)| (group.id(), place, digest))).collect()
     }
 
     /// Hands its leaderships over, stops its groups and the peer port.

@@ -1,9 +1,12 @@
 //! One HTTP/1.1 connection to one gateway, with our own signatures. Tells "never sent" from "no answer": after the
 //! first the request was certainly not carried out, after the second it may have been.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use holdfast_wire::seam::{Net, TcpNet};
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -11,7 +14,6 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::client::sign::{Keys, Signer, UNSIGNED, encode, query_string};
@@ -108,8 +110,26 @@ pub enum NoReply {
     Lost(String),
 }
 
+/// The network that clients use.
+#[derive(Clone)]
+pub struct Wire(pub Arc<dyn Net>);
+
+impl Wire {
+    /// The real one.
+    pub fn tcp() -> Self {
+        Self(Arc::new(TcpNet))
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wire")
+    }
+}
+
 /// The client. One request at a time; connects when it must.
 pub struct Raw {
+    net: Wire,
     authority: String,
     signer: Signer,
     timeout: Duration,
@@ -130,7 +150,12 @@ impl Drop for Connection {
 impl Raw {
     /// A client of the gateway at `authority` (`host:port`) that waits `timeout` for each whole answer.
     pub fn new(authority: impl Into<String>, keys: Keys, timeout: Duration) -> Self {
-        Self { authority: authority.into(), signer: Signer::new(keys), timeout, connection: None }
+        Self::over(Wire::tcp(), authority, keys, timeout)
+    }
+
+    /// As [`new`](Self::new), over another network.
+    pub fn over(net: Wire, authority: impl Into<String>, keys: Keys, timeout: Duration) -> Self {
+        Self { net, authority: authority.into(), signer: Signer::new(keys), timeout, connection: None }
     }
 
     /// Turns to another gateway, leaving the connection.
@@ -222,7 +247,7 @@ impl Raw {
             let kept = self.connection.is_some();
             let connection = match &mut self.connection {
                 Some(connection) => connection,
-                None => self.connection.insert(connect(&self.authority).await?),
+                None => self.connection.insert(connect(&self.net, &self.authority).await?),
             };
             if connection.send.ready().await.is_err() {
                 self.connection = None;
@@ -246,10 +271,9 @@ impl Raw {
     }
 }
 
-async fn connect(authority: &str) -> Result<Connection, NoReply> {
-    let not_sent = |error: &dyn std::fmt::Display| NoReply::NotSent(format!("{authority}: {error}"));
-    let stream = TcpStream::connect(authority).await.map_err(|error| not_sent(&error))?;
-    stream.set_nodelay(true).map_err(|error| not_sent(&error))?;
+async fn connect(net: &Wire, authority: &str) -> Result<Connection, NoReply> {
+    let not_sent = |error: &dyn fmt::Display| NoReply::NotSent(format!("{authority}: {error}"));
+    let stream = net.0.connect(authority).await.map_err(|error| not_sent(&error))?;
     let (send, connection) = http1::Builder::new()
         .max_buf_size(256 * 1024)
         .handshake(TokioIo::new(stream))

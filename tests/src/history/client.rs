@@ -59,7 +59,12 @@ fn seq(reply: &Reply) -> Option<Seq> {
 impl Client {
     pub(crate) fn new(number: u32, shared: Arc<Shared>) -> Self {
         let gateway = number as usize % shared.plan.gateways.len();
-        let raw = Raw::new(&shared.plan.gateways[gateway], shared.plan.keys.clone(), shared.plan.timeout);
+        let raw = Raw::over(
+            shared.plan.net.clone(),
+            &shared.plan.gateways[gateway],
+            shared.plan.keys.clone(),
+            shared.plan.timeout,
+        );
         let rng = Rng::new(shared.plan.seed ^ u64::from(number) << 32);
         Self {
             number,

@@ -5,11 +5,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use crate::client::raw::Wire;
 use crate::client::sign::Keys;
 use crate::history::History;
 use crate::history::client::Client;
@@ -35,6 +37,8 @@ pub struct Plan {
     pub timeout: Duration,
     /// Of all choices.
     pub seed: u64,
+    /// How the gateways are reached.
+    pub net: Wire,
 }
 
 impl Plan {
@@ -50,6 +54,7 @@ impl Plan {
             think: Duration::from_millis(2),
             timeout: Duration::from_secs(15),
             seed: 1,
+            net: Wire::tcp(),
         }
     }
 }

@@ -1,0 +1,127 @@
+//! What must be true after every tick, by the names of `docs/invariants.md`. Looked at from outside, over all replicas
+//! and over time.
+
+use std::collections::BTreeMap;
+
+use holdfast_wire::heartbeat::Role;
+use holdfast_wire::id::GroupId;
+
+use super::cluster::{Cluster, name};
+
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    term: u64,
+    committed: u64,
+    applied: u64,
+    life: u64,
+}
+
+/// What has been seen so far.
+#[derive(Default)]
+pub struct Watch {
+    /// Who led in each term, by name.
+    leaders: BTreeMap<(GroupId, u64), String>,
+    members: BTreeMap<(GroupId, usize), Seen>,
+    /// The hash over all changes up to each place that somebody was seen at, and who was first.
+    applied: BTreeMap<(GroupId, u64), (u64, usize)>,
+    /// The highest place known to be committed.
+    committed: BTreeMap<GroupId, u64>,
+    /// Places and terms compared.
+    pub checks: u64,
+}
+
+impl Watch {
+    /// A replica lost everything: what it forgets is no violation.
+    pub fn forget(&mut self, at: usize) {
+        self.members.retain(|(_, member), _| *member != at);
+    }
+
+    /// Checks the cluster as it is now; what is wrong, if anything.
+    pub fn check(&mut self, cluster: &Cluster) -> Result<(), String> {
+        for (at, machine) in cluster.machines.iter().enumerate() {
+            let node = machine.node.lock();
+            let Some(node) = node.as_ref() else { continue };
+            for status in node.statuses() {
+                self.checks += 1;
+                let group = status.group;
+                let who = || format!("group {group} on {}", name(at));
+                // Election safety. A paused or cut-off leader of an old term may still believe in itself.
+                if status.role == Role::Leader {
+                    let known = self.leaders.entry((group, status.term)).or_insert_with(|| name(at));
+                    if *known != name(at) {
+                        return Err(format!(
+                            "election safety: {known} and {} in term {} of {group}",
+                            name(at),
+                            status.term
+                        ));
+                    }
+                }
+                // applied ≤ committed ≤ last
+                if status.committed > status.last_log {
+                    return Err(format!(
+                        "order of marks: {}: committed {} > last {}",
+                        who(),
+                        status.committed,
+                        status.last_log
+                    ));
+                }
+                let before = self.members.entry((group, at)).or_default();
+                if status.term < before.term {
+                    return Err(format!("term goes back: {}: {} → {}", who(), before.term, status.term));
+                }
+                // Within a life what is committed and applied only grows; after a restart it may be found out anew.
+                if before.life == machine.lives
+                    && (status.committed < before.committed || status.applied < before.applied)
+                {
+                    return Err(format!(
+                        "marks go back: {}: committed {} → {}, applied {} → {}",
+                        who(),
+                        before.committed,
+                        status.committed,
+                        before.applied,
+                        status.applied
+                    ));
+                }
+                *before = Seen {
+                    term: status.term,
+                    committed: status.committed,
+                    applied: status.applied,
+                    life: machine.lives,
+                };
+                // State-machine safety, as far as places are seen between ticks.
+                if let Some((place, hash)) = node.applied_hash(group) {
+                    let (known, by) = *self.applied.entry((group, place)).or_insert((hash, at));
+                    if known != hash {
+                        return Err(format!(
+                            "state-machine safety: what is applied up to {place} in group {group} differs on {} and {}",
+                            name(by),
+                            name(at)
+                        ));
+                    }
+                }
+                let highest = self.committed.entry(group).or_default();
+                *highest = (*highest).max(status.committed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Leader completeness, for a moment at which everybody is whole: whoever leads has all that was ever committed.
+    pub fn complete(&self, cluster: &Cluster) -> Result<(), String> {
+        for (at, machine) in cluster.machines.iter().enumerate() {
+            let node = machine.node.lock();
+            for status in node.iter().flat_map(|node| node.statuses()).filter(|status| status.role == Role::Leader) {
+                let highest = self.committed.get(&status.group).copied().unwrap_or(0);
+                if status.last_log < highest {
+                    return Err(format!(
+                        "leader completeness: {} leads group {} with {} entries of {highest} committed",
+                        name(at),
+                        status.group,
+                        status.last_log
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,269 @@
+//! A run: the workload under faults with the invariants after every tick (safety), then without faults until everything
+//! is whole and serves (liveness), then the verdict of all checkers.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+
+use super::cluster::{Cluster, keys, name};
+use super::faults::{Adversary, Scenario};
+use super::invariants::Watch;
+use crate::check::Report;
+use crate::client::raw::{Call, Raw, Wire};
+use crate::history::workload::{Finished, Plan, Workload};
+
+/// How a run is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What is done to the cluster.
+    pub scenario: Scenario,
+    /// Everything follows from it.
+    pub seed: u64,
+    /// Length of the safety phase.
+    pub safety: Duration,
+    /// Replicas.
+    pub nodes: usize,
+    /// Shards.
+    pub shards: u32,
+}
+
+/// Forming the cluster may take this long.
+const FORMED_WITHIN: u64 = 20_000;
+/// After the last fault everything must be whole after this long, and have served.
+const WHOLE_WITHIN: u64 = 40_000;
+/// Operations that must go through after healing.
+const SERVED: u64 = 60;
+/// The final scan may take this long.
+const SCAN_WITHIN: u64 = 120_000;
+
+/// What a run came to.
+pub struct Run {
+    /// Lines of what happened.
+    pub trace: Vec<String>,
+    /// What was wrong; `None`: nothing.
+    pub violation: Option<String>,
+    /// Things that happened.
+    pub figures: Figures,
+}
+
+/// Numbers of a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    /// Simulated milliseconds.
+    pub simulated_ms: u64,
+    /// Faults that were there.
+    pub faults: u64,
+    /// Operations of clients.
+    pub operations: u64,
+    /// Acknowledged writes among them.
+    pub acknowledged: u64,
+    /// Invariants looked at.
+    pub checks: u64,
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { simulated_ms, faults, operations, acknowledged, checks } = self;
+        write!(
+            f,
+            "{:.1} s simulated, {faults} faults, {operations} operations, {acknowledged} acknowledged writes, {checks} \
+             looks at a group",
+            *simulated_ms as f64 / 1000.0
+        )
+    }
+}
+
+impl Run {
+    /// A digest of the trace: equal for equal runs.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        self.trace.iter().for_each(|line| hash.update(format!("{line}\n")));
+        hex::encode(&hash.finalize()[..8])
+    }
+}
+
+/// Runs.
+pub fn run(options: &Options) -> Run {
+    let mut course = Course {
+        cluster: Cluster::new(options.seed, options.nodes, options.shards),
+        watch: Watch::default(),
+        adversary: Adversary::new(options.scenario, options.seed),
+        trace: vec![format!("scenario {} seed {}", options.scenario, options.seed)],
+    };
+    let mut figures = Figures::default();
+    let violation = course.through(options, &mut figures).err();
+    if let Some(violation) = &violation {
+        course.note(format!("VIOLATION: {violation}"));
+    }
+    figures.simulated_ms = course.cluster.now_ms();
+    figures.faults = course.adversary.installed;
+    figures.checks = course.watch.checks;
+    Run { trace: course.trace, violation, figures }
+}
+
+struct Course {
+    cluster: Cluster,
+    watch: Watch,
+    adversary: Adversary,
+    trace: Vec<String>,
+}
+
+/// Where work of the clients' host leaves its result.
+type Slot<T> = Arc<Mutex<Option<T>>>;
+
+impl Course {
+    fn note(&mut self, what: String) {
+        self.trace.push(format!("{:>7} {what}", self.cluster.now_ms()));
+    }
+
+    fn tick(&mut self) -> Result<(), String> {
+        self.cluster.tick();
+        self.watch.check(&self.cluster)
+    }
+
+    fn until(&mut self, what: &str, within: u64, mut done: impl FnMut(&Cluster) -> bool) -> Result<(), String> {
+        let deadline = self.cluster.now_ms() + within;
+        while !done(&self.cluster) {
+            if self.cluster.now_ms() > deadline {
+                return Err(format!("liveness: waited {within} ms in vain for {what}: {:?}", self.complaints()));
+            }
+            self.tick()?;
+        }
+        self.note(what.to_owned());
+        Ok(())
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        let machines = self.cluster.machines.iter().enumerate();
+        machines
+            .map(|(at, machine)| {
+                let node = machine.node.lock();
+                let state = match (&*machine.died.lock(), &*node) {
+                    (Some(why), _) => format!("has ended: {why}"),
+                    (None, None) => "is starting".to_owned(),
+                    (None, Some(node)) => node.not_ready().unwrap_or_else(|| "is ready".to_owned()),
+                };
+                format!("{} {state}", name(at))
+            })
+            .collect()
+    }
+
+    fn through(&mut self, options: &Options, figures: &mut Figures) -> Result<(), String> {
+        self.until("the cluster is formed", FORMED_WITHIN, Cluster::is_ready)?;
+        let wire = Wire(self.cluster.client_net());
+        let gateways = self.cluster.gateways();
+        let made: Slot<()> = Slot::default();
+        let (slot, net, gateway) = (made.clone(), wire.clone(), gateways[0].clone());
+        self.cluster.clients.start(async move {
+            let mut raw = Raw::over(net, &gateway, keys(), Duration::from_secs(15));
+            while !raw.call(Call::bucket(Method::PUT, "simulated")).await.is_ok_and(|reply| reply.status.is_success()) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            *slot.lock() = Some(());
+        });
+        self.until("the bucket is made", FORMED_WITHIN, |_| made.lock().is_some())?;
+
+        let plan = Plan {
+            clients: 5,
+            generation: 600,
+            think: Duration::from_millis(30),
+            large: options.scenario == Scenario::Rot || options.seed.is_multiple_of(4),
+            seed: options.seed,
+            net: wire,
+            ..Plan::new(gateways, keys(), "simulated")
+        };
+        let workload: Arc<Mutex<Option<Workload>>> = Arc::default();
+        let slot = workload.clone();
+        self.cluster.clients.spawn(async move { *slot.lock() = Some(Workload::start(plan)) });
+        self.until("clients run", 1000, |_| workload.lock().is_some())?;
+
+        let end = self.cluster.now_ms() + options.safety.as_millis() as u64;
+        while self.cluster.now_ms() < end {
+            let wiped = self.adversary.wiped.len();
+            if let Some(event) = self.adversary.act(&mut self.cluster) {
+                self.note(event);
+            }
+            for at in self.adversary.wiped[wiped..].iter().copied() {
+                self.watch.forget(at);
+            }
+            self.tick()?;
+        }
+        self.adversary.relent(&mut self.cluster);
+        self.note("all faults end".to_owned());
+        self.until("every replica is ready", WHOLE_WITHIN, Cluster::is_ready)?;
+        let operations = |workload: &Mutex<Option<Workload>>| workload.lock().as_ref().map_or(0, Workload::operations);
+        let wanted = operations(&workload) + SERVED;
+        self.until("operations go on", WHOLE_WITHIN, |_| operations(&workload) >= wanted)?;
+        self.judge(workload, figures)
+    }
+
+    fn judge(&mut self, workload: Arc<Mutex<Option<Workload>>>, figures: &mut Figures) -> Result<(), String> {
+        let scanned: Slot<(Finished, Vec<String>)> = Slot::default();
+        let slot = scanned.clone();
+        let running = workload.lock().take();
+        self.cluster.clients.spawn(async move {
+            if let Some(running) = running {
+                let mut finished = running.stop().await;
+                let unread = finished.scan().await;
+                *slot.lock() = Some((finished, unread));
+            }
+        });
+        self.until("everything is read again", SCAN_WITHIN, |_| scanned.lock().is_some())?;
+        let (finished, unread) = scanned.lock().take().ok_or("the scan has no result")?;
+        self.watch.complete(&self.cluster)?;
+        figures.operations = finished.history.records.len() as u64;
+        let acknowledged = |record: &&crate::history::Record| record.may_have_applied() && record.acknowledged();
+        figures.acknowledged = finished.history.records.iter().filter(acknowledged).count() as u64;
+        for record in &finished.history.records {
+            let line = format!("{:?}", record);
+            self.trace.push(line);
+        }
+        if !unread.is_empty() {
+            return Err(format!("C8 liveness: cannot be read after healing: {unread:?}"));
+        }
+        let report = Report::of(&finished.history);
+        if !report.passed() {
+            return Err(format!("the history is not what was promised:\n{report}"));
+        }
+        let odd = finished
+            .statuses
+            .keys()
+            .find(|status| !matches!(status, 0 | 200 | 204 | 206 | 404 | 409 | 412 | 416 | 503));
+        if let Some(status) = odd {
+            return Err(format!("C9 availability: a client was answered {status}"));
+        }
+        self.agreement()
+    }
+
+    /// C6: replicas that have applied as much hold the same, and no blob is missing anywhere.
+    fn agreement(&mut self) -> Result<(), String> {
+        let whole = |cluster: &Cluster| {
+            let nodes: Vec<_> = cluster.machines.iter().map(|machine| machine.node.lock()).collect();
+            let statuses: Vec<_> = nodes.iter().flat_map(|node| node.iter().flat_map(|node| node.statuses())).collect();
+            statuses.iter().all(|status| {
+                let same = statuses.iter().filter(|other| other.group == status.group);
+                status.missing_blobs == 0 && same.clone().all(|other| other.applied == status.applied)
+            })
+        };
+        self.until("all replicas have applied everything and hold every blob", WHOLE_WITHIN, whole)?;
+        let mut digests = std::collections::BTreeMap::new();
+        for (at, machine) in self.cluster.machines.iter().enumerate() {
+            let node = machine.node.lock();
+            for (group, applied, digest) in node.iter().flat_map(|node| node.digests()) {
+                let (known, by) = *digests.entry((group, applied)).or_insert((digest, at));
+                if known != digest {
+                    return Err(format!(
+                        "C6 agreement: {} and {} differ in group {group} at {applied}",
+                        name(by),
+                        name(at)
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
