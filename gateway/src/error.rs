@@ -3,7 +3,7 @@
 use holdfast_wire::condition::{ReadRefusal, Unmet};
 use holdfast_wire::object::Summary;
 use holdfast_wire::request::{NotRead, Refusal, RootRefusal};
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::{S3Error, S3ErrorCode, s3_error};
 
@@ -11,6 +11,9 @@ use crate::body::BodyError;
 use crate::checksum::claim::{BadClaim, Mismatch};
 use crate::router::RouteError;
 use crate::s3::http_date;
+
+const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
+const VERSION_ID: HeaderName = HeaderName::from_static("x-amz-version-id");
 
 /// Seconds after which a client may try again.
 const RETRY_AFTER_S: &str = "1";
@@ -73,6 +76,12 @@ fn of_shard(refusal: Refusal) -> S3Error {
         Refusal::NoSuchBucket => s3_error!(NoSuchBucket),
         Refusal::BucketFrozen => conflict(),
         Refusal::NoSuchKey | Refusal::Condition(Unmet::Missing) => s3_error!(NoSuchKey),
+        Refusal::NoSuchVersion => s3_error!(NoSuchVersion, "The specified version does not exist."),
+        Refusal::IsMarker => s3_error!(MethodNotAllowed),
+        Refusal::Locked => s3_error!(AccessDenied, "Access Denied because object protected by object lock."),
+        Refusal::NoLock => s3_error!(InvalidRequest, "Bucket is missing Object Lock Configuration"),
+        Refusal::RetentionPast => s3_error!(InvalidArgument, "The retain until date must be in the future!"),
+        Refusal::SameKey => s3_error!(InvalidRequest, "The old and the new key are the same."),
         Refusal::NoSuchUpload => s3_error!(NoSuchUpload),
         Refusal::Condition(Unmet::Different) => s3_error!(PreconditionFailed),
         Refusal::InvalidPart { .. } => s3_error!(InvalidPart),
@@ -86,6 +95,8 @@ fn of_read(reason: NotRead) -> S3Error {
     match reason {
         NotRead::NoSuchBucket => s3_error!(NoSuchBucket),
         NotRead::NoSuchKey => s3_error!(NoSuchKey),
+        NotRead::NoSuchVersion => s3_error!(NoSuchVersion, "The specified version does not exist."),
+        NotRead::DeleteMarker { summary, named } => of_marker(&summary, named),
         NotRead::NoSuchUpload => s3_error!(NoSuchUpload),
         NotRead::Condition { refusal: ReadRefusal::NotModified, summary } => {
             with_headers(s3_error!(NotModified), validators(&summary))
@@ -97,6 +108,20 @@ fn of_read(reason: NotRead) -> S3Error {
         }
         NotRead::NoSuchPart { .. } => s3_error!(InvalidPart, "The requested partnumber is not satisfiable"),
     }
+}
+
+/// A delete marker: 404 where it stands for the object, 405 where the client names it.
+fn of_marker(summary: &Summary, named: bool) -> S3Error {
+    let error = match named {
+        true => s3_error!(MethodNotAllowed, "The specified method is not allowed against this resource."),
+        false => s3_error!(NoSuchKey),
+    };
+    let version = HeaderValue::try_from(summary.version().to_string()).ok();
+    let modified = HeaderValue::try_from(http_date(summary.modified_ms)).ok().filter(|_| named);
+    let headers =
+        [(DELETE_MARKER, Some(HeaderValue::from_static("true"))), (VERSION_ID, version), (LAST_MODIFIED, modified)];
+    let allow = named.then(|| (ALLOW, HeaderValue::from_static("DELETE")));
+    with_headers(error, headers.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(allow))
 }
 
 fn conflict() -> S3Error {

@@ -14,9 +14,9 @@ use holdfast_wire::configuration::BucketChange;
 use holdfast_wire::error::CallError;
 use holdfast_wire::heartbeat::{GroupStatus, Heartbeat, Layout, Load, NodeInfo, Role};
 use holdfast_wire::id::{BucketId, BucketName, ClusterId, Epoch, GroupId, NodeId, Seq};
-use holdfast_wire::object::{Detail, Headers, Object, Summary};
+use holdfast_wire::object::{Detail, Object, Summary};
 use holdfast_wire::placement::{GroupPlace, HashRange, Placement, ShardMap};
-use holdfast_wire::request::{ReadRequest, Request, Response, RootRefusal, RootRequest, Write, WriteOutcome};
+use holdfast_wire::request::{Deleted, ReadRequest, Request, Response, RootRefusal, RootRequest, Write, WriteOutcome};
 use holdfast_wire::service::{Answer, Body, Service};
 use holdfast_wire::transport::Target;
 use parking_lot::Mutex;
@@ -108,25 +108,7 @@ pub fn bucket(id: u64, name: &str) -> Bucket {
 }
 
 pub fn object(seq: Seq, size: u64) -> Object {
-    Object {
-        summary: Summary {
-            seq,
-            size,
-            modified_ms: 0,
-            etag: "etag".to_owned(),
-            checksum: None,
-            storage_class: None,
-            owner: String::new(),
-        },
-        detail: Detail {
-            headers: Headers::default(),
-            metadata: Vec::new(),
-            tags: Vec::new(),
-            checksum: None,
-            parts: Vec::new(),
-            pieces: Vec::new(),
-        },
-    }
+    Object { summary: Summary { seq, size, etag: "etag".to_owned(), ..Summary::default() }, detail: Detail::default() }
 }
 
 impl Fleet {
@@ -310,8 +292,16 @@ impl FakeNode {
                 cluster.index += 1;
                 let seq = Seq { group: write.group, index: cluster.index };
                 let outcome = match &write.write {
-                    Write::Delete { keys, .. } => WriteOutcome::Deleted { seq, keys: vec![Ok(()); keys.len()] },
-                    _ => WriteOutcome::Stored { seq, etag: "etag".to_owned(), modified_ms: 0, checksum: None },
+                    Write::Delete { keys, .. } => {
+                        WriteOutcome::Deleted { seq, keys: vec![Ok(Deleted::default()); keys.len()] }
+                    }
+                    _ => WriteOutcome::Stored {
+                        seq,
+                        etag: "etag".to_owned(),
+                        modified_ms: 0,
+                        checksum: None,
+                        version: None,
+                    },
                 };
                 Response::Written { outcome, ack: AckMode::Majority }
             }

@@ -129,6 +129,45 @@ impl FromStr for Seq {
 #[error("expected GROUP-INDEX, two decimal numbers")]
 pub struct NotASeq;
 
+/// The name of one version of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum VersionId {
+    /// `null`: written while versioning was not enabled. A key has at most one.
+    Null,
+    /// The version number of the write that made it, as 24 hexadecimal digits.
+    Of(Seq),
+}
+
+impl fmt::Display for VersionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Of(seq) => write!(f, "{:08x}{:016x}", seq.group.0, seq.index),
+        }
+    }
+}
+
+impl FromStr for VersionId {
+    type Err = NotAVersionId;
+    fn from_str(text: &str) -> Result<Self, NotAVersionId> {
+        if text == "null" {
+            return Ok(Self::Null);
+        }
+        if text.len() != 24 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(NotAVersionId);
+        }
+        let (group, index) = text.split_at(8);
+        let group = u32::from_str_radix(group, 16).map_err(|_| NotAVersionId)?;
+        let index = u64::from_str_radix(index, 16).map_err(|_| NotAVersionId)?;
+        Ok(Self::Of(Seq { group: GroupId(group), index }))
+    }
+}
+
+/// Text that is neither `null` nor 24 lower-case hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected null or 24 lower-case hexadecimal digits")]
+pub struct NotAVersionId;
+
 /// A bucket's name, valid by the S3 rules for general-purpose buckets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

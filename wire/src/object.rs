@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{BlobId, ObjectKey, Seq, UploadId};
+use crate::id::{BlobId, ObjectKey, Seq, UploadId, VersionId};
+use crate::lock::ObjectLock;
 
 /// The checksum algorithms of S3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,11 +43,15 @@ pub struct Checksum {
     pub value: String,
 }
 
-/// What a listing shows of an object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a listing shows of an object, or of a version of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// The version number of the write that made it.
     pub seq: Seq,
+    /// Whether that number is its version id; otherwise it is the version `null`.
+    pub versioned: bool,
+    /// Whether it is a delete marker: no object, and nothing but the fields above, the time and the owner.
+    pub marker: bool,
     /// Bytes.
     pub size: u64,
     /// Unix milliseconds of the leader's clock when the write was proposed.
@@ -59,6 +64,13 @@ pub struct Summary {
     pub storage_class: Option<String>,
     /// Access-key id of the owner.
     pub owner: String,
+}
+
+impl Summary {
+    /// The version's id.
+    pub fn version(&self) -> VersionId {
+        if self.versioned { VersionId::Of(self.seq) } else { VersionId::Null }
+    }
 }
 
 /// System headers that are stored and given back verbatim.
@@ -75,7 +87,7 @@ pub struct Headers {
 }
 
 /// Everything about an object beyond its [`Summary`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
     /// System headers.
     pub headers: Headers,
@@ -89,6 +101,10 @@ pub struct Detail {
     pub parts: Vec<ObjectPart>,
     /// Where the bytes are, in order; their lengths sum to the size.
     pub pieces: Vec<Piece>,
+    /// What protects it.
+    pub lock: ObjectLock,
+    /// Since when it is not the newest version of its key, Unix milliseconds.
+    pub noncurrent_ms: Option<u64>,
 }
 
 /// One part of a finished multipart object.
@@ -102,8 +118,8 @@ pub struct ObjectPart {
     pub checksum: Option<Checksum>,
 }
 
-/// An object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An object, or a version of one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Object {
     /// What a listing shows.
     pub summary: Summary,
@@ -177,6 +193,8 @@ pub struct Attributes {
     pub tags: Vec<(String, String)>,
     /// As the client named it; `None` is STANDARD.
     pub storage_class: Option<String>,
+    /// What is to protect the new version; where it says nothing of a retention, the bucket's default is taken.
+    pub lock: ObjectLock,
 }
 
 /// An open multipart upload.

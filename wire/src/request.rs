@@ -6,8 +6,11 @@ use crate::bucket::{AckMode, Bucket, ReadMode};
 use crate::condition::{ReadCondition, ReadRefusal, Unmet, WriteCondition};
 use crate::configuration::BucketChange;
 use crate::heartbeat::{ClusterView, NodeInfo};
-use crate::id::{BlobId, BucketId, BucketName, ClusterId, GroupId, NodeId, ObjectKey, RequestId, Seq, UploadId};
+use crate::id::{
+    BlobId, BucketId, BucketName, ClusterId, GroupId, NodeId, ObjectKey, RequestId, Seq, UploadId, VersionId,
+};
 use crate::identity::{Identities, IdentityChange, IdentityRefusal};
+use crate::lock::Retention;
 use crate::object::{Attributes, Checksum, NewBody, Object, Part, Summary, Upload};
 use crate::placement::Placement;
 
@@ -67,15 +70,23 @@ pub struct WriteRequest {
 pub enum Write {
     /// Creates or replaces an object.
     Put(PutObject),
-    /// Deletes objects of one bucket, each with its own condition. A missing key counts as deleted.
+    /// Deletes objects or versions of one bucket. What is missing counts as deleted.
     Delete {
         /// The bucket.
         bucket: BucketId,
-        /// Keys, all of this shard; at most 1,000.
-        keys: Vec<(ObjectKey, WriteCondition)>,
+        /// What, all of this shard; at most 1,000.
+        keys: Vec<DeleteKey>,
+        /// Delete even what is retained in governance mode. The gateway has made sure that the client may.
+        bypass_governance: bool,
     },
     /// Copies an object within the shard without moving bytes.
     Copy(CopyObject),
+    /// Makes an object within the shard a part of an upload without moving bytes.
+    CopyPart(CopyPart),
+    /// Gives an object of the shard another key of the shard, in one step and without moving bytes.
+    Rename(RenameObject),
+    /// Changes what is kept beside a version's bytes.
+    Amend(Amend),
     /// Starts a multipart upload.
     CreateUpload {
         /// The bucket.
@@ -107,6 +118,9 @@ impl Write {
                 *bucket
             }
             Self::Copy(copy) => copy.bucket,
+            Self::CopyPart(copy) => copy.bucket,
+            Self::Rename(rename) => rename.bucket,
+            Self::Amend(amend) => amend.bucket,
             Self::PutPart(part) => part.bucket,
             Self::CompleteUpload(complete) => complete.bucket,
         }
@@ -116,9 +130,10 @@ impl Write {
     pub fn is_conditional(&self) -> bool {
         match self {
             Self::Put(put) => !put.condition.is_none(),
-            Self::Delete { keys, .. } => keys.iter().any(|(_, condition)| !condition.is_none()),
+            Self::Delete { keys, .. } => keys.iter().any(|key| key.version.is_some() || !key.condition.is_none()),
             Self::CreateUpload { .. } => false,
-            Self::Copy(_) | Self::PutPart(_) | Self::CompleteUpload(_) | Self::AbortUpload { .. } => true,
+            Self::Copy(_) | Self::CopyPart(_) | Self::Rename(_) | Self::Amend(_) => true,
+            Self::PutPart(_) | Self::CompleteUpload(_) | Self::AbortUpload { .. } => true,
         }
     }
 }
@@ -144,6 +159,88 @@ pub struct PutObject {
     pub body: NewBody,
 }
 
+/// One key to delete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteKey {
+    /// The key.
+    pub key: ObjectKey,
+    /// This version, for good; `None`: the object, which in a bucket with versions means that a delete marker covers it.
+    pub version: Option<VersionId>,
+    /// Judged against the version named, or against the current object.
+    pub condition: WriteCondition,
+}
+
+impl DeleteKey {
+    /// The object of this key.
+    pub fn current(key: ObjectKey, condition: WriteCondition) -> Self {
+        Self { key, version: None, condition }
+    }
+}
+
+/// Makes a whole object a part, within a shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyPart {
+    /// The target's bucket.
+    pub bucket: BucketId,
+    /// The target.
+    pub key: ObjectKey,
+    /// The upload.
+    pub upload: UploadId,
+    /// 1 to 10,000.
+    pub number: u16,
+    /// The source's bucket.
+    pub from_bucket: BucketId,
+    /// The source.
+    pub from_key: ObjectKey,
+    /// The source as the gateway saw it: refused with [`Refusal::SourceChanged`] when it is gone. It must not be of parts:
+    /// its entity tag and checksum become the part's.
+    pub from_seq: Seq,
+}
+
+/// Renames an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenameObject {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The new key.
+    pub key: ObjectKey,
+    /// The old key.
+    pub from_key: ObjectKey,
+    /// Judged against the object that now has the new key.
+    pub condition: ReadCondition,
+    /// Judged against the object that is renamed.
+    pub from_condition: ReadCondition,
+}
+
+/// Changes what is kept beside a version's bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amend {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// The key.
+    pub key: ObjectKey,
+    /// The version; `None`: the current object.
+    pub version: Option<VersionId>,
+    /// What changes.
+    pub change: Amendment,
+}
+
+/// What changes beside a version's bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Amendment {
+    /// Replaces the tags.
+    Tags(Vec<(String, String)>),
+    /// Sets or takes back the retention.
+    Retention {
+        /// The new one.
+        retention: Option<Retention>,
+        /// Even where governance mode forbids it. The gateway has made sure that the client may.
+        bypass_governance: bool,
+    },
+    /// Sets or takes back the legal hold.
+    LegalHold(bool),
+}
+
 /// Copies an object within a shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyObject {
@@ -157,6 +254,8 @@ pub struct CopyObject {
     pub from_bucket: BucketId,
     /// The source; may be the target.
     pub from_key: ObjectKey,
+    /// The version of the source; `None`: the current object.
+    pub from_version: Option<VersionId>,
     /// The source as the gateway saw it: refused with [`Refusal::SourceChanged`] when it is another one now.
     pub from_seq: Seq,
     /// Access-key id of the owner.
@@ -216,16 +315,27 @@ pub enum WriteOutcome {
         modified_ms: u64,
         /// The checksum kept with it.
         checksum: Option<Checksum>,
+        /// Its version id, where the bucket has versions.
+        version: Option<VersionId>,
     },
     /// Deleted, aborted: one answer per key in the order asked (one for an aborted upload).
     Deleted {
         /// The write's version number.
         seq: Seq,
         /// Per key.
-        keys: Vec<Result<(), Refusal>>,
+        keys: Vec<Result<Deleted, Refusal>>,
     },
     /// Not applied.
     Refused(Refusal),
+}
+
+/// What a delete did to one key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deleted {
+    /// The version that was removed, or the delete marker that was made; `None` where the bucket has no versions.
+    pub version: Option<VersionId>,
+    /// Whether that is a delete marker.
+    pub marker: bool,
 }
 
 /// Why the state machine refuses.
@@ -240,6 +350,24 @@ pub enum Refusal {
     /// No such object.
     #[error("no such key")]
     NoSuchKey,
+    /// The key has no such version.
+    #[error("no such version")]
+    NoSuchVersion,
+    /// The version is a delete marker, which has nothing that could be changed.
+    #[error("a delete marker")]
+    IsMarker,
+    /// The version is retained or held.
+    #[error("protected by Object Lock")]
+    Locked,
+    /// The write brings a retention or a hold, and the bucket has no Object Lock.
+    #[error("the bucket has no Object Lock")]
+    NoLock,
+    /// An object is renamed to its own name.
+    #[error("the old and the new key are the same")]
+    SameKey,
+    /// A retention that would be over already.
+    #[error("the retention's end is not in the future")]
+    RetentionPast,
     /// No such upload.
     #[error("no such upload")]
     NoSuchUpload,
@@ -302,6 +430,8 @@ pub enum Read {
     Get(GetObject),
     /// A page of a listing.
     List(ListObjects),
+    /// A page of a listing of versions.
+    ListVersions(ListVersions),
     /// Open uploads of a bucket.
     ListUploads(ListUploads),
     /// An upload and its parts.
@@ -332,7 +462,9 @@ pub struct GetObject {
     pub range: RangeSpec,
     /// What must hold.
     pub condition: ReadCondition,
-    /// Only this version (continuing an interrupted read); otherwise `NoSuchKey`.
+    /// This version; `None`: the current object.
+    pub version: Option<VersionId>,
+    /// Only this very one, current or not (continuing an interrupted read); otherwise `NoSuchKey`.
     pub seq: Option<Seq>,
 }
 
@@ -382,6 +514,23 @@ pub enum ListFrom {
     After(String),
     /// Behind every key that has this prefix.
     AfterPrefix(String),
+}
+
+/// Versions and delete markers of a bucket, ordered by key, of each key the newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListVersions {
+    /// The bucket.
+    pub bucket: BucketId,
+    /// Only keys with this prefix.
+    pub prefix: String,
+    /// As in [`ListObjects`].
+    pub delimiter: Option<String>,
+    /// Where to go on.
+    pub after: ListFrom,
+    /// With [`ListFrom::After`]: only behind this version of that very key, not behind all of them.
+    pub after_version: Option<VersionId>,
+    /// At most this many versions and common prefixes together.
+    pub limit: u32,
 }
 
 /// Open uploads of a bucket, ordered by key, then by time of initiation, then by id.
@@ -498,6 +647,8 @@ pub enum Response {
     NotRead(NotRead),
     /// To [`Read::List`].
     Listed(ListPage),
+    /// To [`Read::ListVersions`].
+    ListedVersions(VersionPage),
     /// To [`Read::ListUploads`].
     Uploads {
         /// Uploads in order.
@@ -544,6 +695,15 @@ pub enum NotRead {
     NoSuchBucket,
     /// No such object.
     NoSuchKey,
+    /// The key has no such version.
+    NoSuchVersion,
+    /// A delete marker.
+    DeleteMarker {
+        /// The marker.
+        summary: Box<Summary>,
+        /// Whether the request named it by its version id, rather than found it in the object's place.
+        named: bool,
+    },
     /// No such upload.
     NoSuchUpload,
     /// A condition does not hold.
@@ -570,6 +730,28 @@ pub enum NotRead {
 pub struct ListPage {
     /// Keys in byte order.
     pub objects: Vec<(String, Summary)>,
+    /// Common prefixes in byte order.
+    pub prefixes: Vec<String>,
+    /// Whether there is more behind the last of either.
+    pub more: bool,
+}
+
+/// One version in a listing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedVersion {
+    /// The key.
+    pub key: String,
+    /// Whether it is the newest of its key.
+    pub latest: bool,
+    /// The version, or delete marker.
+    pub summary: Summary,
+}
+
+/// A page of a listing of versions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionPage {
+    /// In byte order of their keys, of each key the newest first.
+    pub versions: Vec<ListedVersion>,
     /// Common prefixes in byte order.
     pub prefixes: Vec<String>,
     /// Whether there is more behind the last of either.

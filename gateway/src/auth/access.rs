@@ -146,15 +146,12 @@ impl Access {
             return Ok(());
         }
         let source = copy_source(parts.headers);
-        let renamed = parts.headers.get("x-amz-rename-source").and_then(|value| value.to_str().ok()).map(|path| {
-            percent_encoding::percent_decode_str(path.trim_start_matches('/')).decode_utf8_lossy().into_owned()
-        });
+        // Where it cannot be read, the operation refuses it.
+        let renamed = parts.headers.get("x-amz-rename-source").and_then(|value| value.to_str().ok());
+        let renamed = renamed.and_then(|text| crate::s3::rename_source(text, place.bucket));
         let source = match (&source, &renamed) {
             (Some((bucket, key, version)), _) => Some(Place { bucket, key, version: version.as_deref() }),
-            (None, Some(key)) => {
-                let key = key.strip_prefix(place.bucket).and_then(|rest| rest.strip_prefix('/')).unwrap_or(key);
-                Some(Place { key, version: None, ..place })
-            }
+            (None, Some(key)) => Some(Place { key, version: None, ..place }),
             (None, None) => None,
         };
         let target = Target { place, source, headers: parts.headers };

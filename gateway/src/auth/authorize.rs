@@ -31,8 +31,8 @@ pub trait Buckets: Send + Sync + 'static {
     /// The bucket.
     async fn find(&self, name: &str) -> Lookup;
 
-    /// The tags of an object; `None`: it is not there, or cannot be read now.
-    async fn tags(&self, bucket: &Bucket, key: &str) -> Option<Tags>;
+    /// The tags of an object, or of the version named; `None`: it is not there, or cannot be read now.
+    async fn tags(&self, bucket: &Bucket, key: &str, version: Option<&str>) -> Option<Tags>;
 }
 
 #[async_trait::async_trait]
@@ -46,7 +46,8 @@ impl Buckets for Router {
         }
     }
 
-    async fn tags(&self, bucket: &Bucket, key: &str) -> Option<Tags> {
+    async fn tags(&self, bucket: &Bucket, key: &str, version: Option<&str>) -> Option<Tags> {
+        let version = version.map(str::parse).transpose().ok()?;
         let key = ObjectKey::try_from(key.to_owned()).ok()?;
         let get = GetObject {
             bucket: bucket.id,
@@ -54,6 +55,7 @@ impl Buckets for Router {
             head: true,
             range: RangeSpec::All,
             condition: Default::default(),
+            version,
             seq: None,
         };
         let got = self.get(bucket, Modes::default(), get).await.ok()?;
@@ -126,7 +128,7 @@ impl Authorizer {
             && let (Some(bucket), Some(buckets)) = (bucket, buckets)
             && all().any(|policy| policy.asks_for("s3:existingobjecttag/"))
         {
-            tags = buckets.tags(bucket, required.place.key).await;
+            tags = buckets.tags(bucket, required.place.key, required.place.version).await;
         }
         facts.old_tags = tags.as_ref();
         facts.version = required.place.version;

@@ -8,7 +8,9 @@ use holdfast_wire::bucket::Bucket;
 use holdfast_wire::id::GroupId;
 use holdfast_wire::object::Upload;
 use holdfast_wire::placement;
-use holdfast_wire::request::{ListObjects, ListPage, ListUploads, NotRead, Read, ReadRequest, Request, Response};
+use holdfast_wire::request::{
+    ListObjects, ListPage, ListUploads, ListVersions, NotRead, Read, ReadRequest, Request, Response, VersionPage,
+};
 use tokio::time::Instant;
 
 use super::ask::{Ask, Asked};
@@ -133,6 +135,27 @@ impl Router {
             other => Err(other),
         })?;
         Ok(ListPage { objects: page.entries, prefixes: page.prefixes, more: page.more })
+    }
+
+    /// A page of versions, merged likewise.
+    pub async fn list_versions(
+        &self,
+        bucket: &Bucket,
+        modes: Modes,
+        list: ListVersions,
+    ) -> Result<VersionPage, RouteError> {
+        if list.limit == 0 {
+            return Ok(VersionPage::default());
+        }
+        let read = |bucket: &Bucket| Read::ListVersions(ListVersions { bucket: bucket.id, ..list.clone() });
+        let answers = self.core.ask_shards_again(bucket, &list.prefix, modes, read).await?;
+        let page = self.core.merged(answers, list.limit, |answer| match answer {
+            Response::ListedVersions(page) => {
+                Ok(Page { entries: page.versions, prefixes: page.prefixes, more: page.more })
+            }
+            other => Err(other),
+        })?;
+        Ok(VersionPage { versions: page.entries, prefixes: page.prefixes, more: page.more })
     }
 
     /// Open uploads, merged likewise: uploads in order, common prefixes in order, whether there is more. Always

@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use std::vec::IntoIter;
 
 use holdfast_wire::object::{Summary, Upload};
-use holdfast_wire::request::ListPage;
+use holdfast_wire::request::{ListPage, ListedVersion};
 
 /// Something that a listing shows, in the listing's order.
 pub trait Entry {
@@ -24,6 +24,16 @@ impl Entry for (String, Summary) {
 
     fn order(&self, other: &Self) -> Ordering {
         self.0.cmp(&other.0)
+    }
+}
+
+impl Entry for ListedVersion {
+    fn text(&self) -> &str {
+        &self.key
+    }
+
+    fn order(&self, other: &Self) -> Ordering {
+        self.key.cmp(&other.key).then_with(|| other.summary.seq.cmp(&self.summary.seq))
     }
 }
 
@@ -162,15 +172,7 @@ mod tests {
     }
 
     fn summary() -> Summary {
-        Summary {
-            seq: Default::default(),
-            size: 1,
-            modified_ms: 2,
-            etag: "e".to_owned(),
-            checksum: None,
-            storage_class: None,
-            owner: String::new(),
-        }
+        Summary { size: 1, modified_ms: 2, etag: "e".to_owned(), ..Summary::default() }
     }
 
     type Keys = Vec<(String, Summary)>;

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use holdfast_wire::bucket::{AckMode, Bucket};
-use holdfast_wire::condition::WriteCondition;
-use holdfast_wire::id::{BucketId, GroupId, ObjectKey, Seq};
+use holdfast_wire::id::{BucketId, GroupId, ObjectKey};
 use holdfast_wire::object::NewBody;
 use holdfast_wire::placement;
-use holdfast_wire::request::{Refusal, Request, Response, Write, WriteOutcome, WriteRequest};
+use holdfast_wire::request::{DeleteKey, Deleted, Refusal, Request, Response, Write, WriteOutcome, WriteRequest};
 use tokio::time::Instant;
 
 use super::core::Core;
@@ -129,21 +128,22 @@ impl Core {
         self: &Arc<Self>,
         bucket: &Bucket,
         modes: Modes,
-        keys: Vec<(ObjectKey, WriteCondition)>,
-    ) -> Vec<Result<Option<Seq>, RouteError>> {
+        keys: Vec<DeleteKey>,
+        bypass_governance: bool,
+    ) -> Vec<Result<Deleted, RouteError>> {
         let deadline = self.deadline();
         let mut backoff = Backoff::new();
         let mut newer: Option<Arc<Bucket>> = None;
         let mut resolved = 0;
-        let mut answers: Vec<Option<Result<Option<Seq>, RouteError>>> = vec![None; keys.len()];
+        let mut answers: Vec<Option<Result<Deleted, RouteError>>> = vec![None; keys.len()];
         let mut open: Vec<usize> = (0..keys.len()).collect();
         while !open.is_empty() {
             let bucket = newer.as_deref().unwrap_or(bucket);
             let batches = self.batches(bucket, &keys, &open);
             let sent = batches.iter().map(|batch| {
                 let some = batch.iter().map(|&at| keys[at].clone()).collect();
-                let write = Write::Delete { bucket: bucket.id, keys: some };
-                let point = point_of(bucket, &keys[batch[0]].0);
+                let write = Write::Delete { bucket: bucket.id, keys: some, bypass_governance };
+                let point = point_of(bucket, &keys[batch[0]].key);
                 async move { self.commit(point, modes.ack, &write, deadline).await }
             });
             let (mut wrong_shard, mut no_bucket) = (false, false);
@@ -154,10 +154,10 @@ impl Core {
                     Err(error) => (false, Err(error)),
                 };
                 match done {
-                    Ok(WriteOutcome::Deleted { seq, keys }) if keys.len() == batch.len() => {
+                    Ok(WriteOutcome::Deleted { keys, .. }) if keys.len() == batch.len() => {
                         for (&at, key) in batch.iter().zip(keys) {
                             answers[at] = Some(match key {
-                                Ok(()) => Ok(Some(seq)),
+                                Ok(deleted) => Ok(deleted),
                                 Err(Refusal::NoSuchBucket) => Err(RouteError::NoSuchBucket),
                                 Err(refusal) => Err(RouteError::Refused(refusal)),
                             });
@@ -208,11 +208,11 @@ impl Core {
     }
 
     /// The open keys by shard, as indexes, each batch small enough for one request.
-    fn batches(&self, bucket: &Bucket, keys: &[(ObjectKey, WriteCondition)], open: &[usize]) -> Vec<Vec<usize>> {
+    fn batches(&self, bucket: &Bucket, keys: &[DeleteKey], open: &[usize]) -> Vec<Vec<usize>> {
         let view = self.view();
         let mut by_shard = std::collections::BTreeMap::<Option<GroupId>, Vec<usize>>::new();
         for &at in open {
-            by_shard.entry(shard_of(&view, point_of(bucket, &keys[at].0))).or_default().push(at);
+            by_shard.entry(shard_of(&view, point_of(bucket, &keys[at].key))).or_default().push(at);
         }
         // Without a map they go one by one, each to the shard that it turns out to have.
         by_shard
@@ -245,7 +245,15 @@ fn moved_to(write: &mut Write, id: BucketId, same_shard: impl Fn() -> bool) -> b
             complete.bucket = id;
             true
         }
-        Write::Copy(_) => false,
+        Write::Rename(rename) => {
+            rename.bucket = id;
+            true
+        }
+        Write::Amend(amend) => {
+            amend.bucket = id;
+            true
+        }
+        Write::Copy(_) | Write::CopyPart(_) => false,
     }
 }
 
@@ -268,8 +276,9 @@ impl Router {
         &self,
         bucket: &Bucket,
         modes: Modes,
-        keys: Vec<(ObjectKey, WriteCondition)>,
-    ) -> Vec<Result<Option<Seq>, RouteError>> {
-        self.core.delete_many(bucket, modes, keys).await
+        keys: Vec<DeleteKey>,
+        bypass_governance: bool,
+    ) -> Vec<Result<Deleted, RouteError>> {
+        self.core.delete_many(bucket, modes, keys, bypass_governance).await
     }
 }

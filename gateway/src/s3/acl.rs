@@ -33,9 +33,10 @@ pub async fn bucket(s3: &S3Service, req: S3Request<GetBucketAclInput>) -> S3Resu
 /// GetObjectAcl
 pub async fn object(s3: &S3Service, mut req: S3Request<GetObjectAclInput>) -> S3Result<S3Response<GetObjectAclOutput>> {
     let input = &mut req.input;
-    version(input.version_id.as_deref())?;
+    let version = version(input.version_id.as_deref())?;
     let name = std::mem::take(&mut input.key);
-    let object = s3.record(&req.headers, &input.bucket, input.expected_bucket_owner.as_deref(), name).await?;
+    let owner_expected = input.expected_bucket_owner.as_deref();
+    let (_, object) = s3.record(&req.headers, &input.bucket, owner_expected, name, version).await?;
     let id = &object.summary.owner;
     let output = GetObjectAclOutput { grants: Some(full_control(id)), owner: Some(owner(id)), ..Default::default() };
     Ok(S3Response::new(output))
@@ -73,14 +74,15 @@ pub async fn put_object(
     mut req: S3Request<PutObjectAclInput>,
 ) -> S3Result<S3Response<PutObjectAclOutput>> {
     let input = &mut req.input;
-    version(input.version_id.as_deref())?;
+    let version = version(input.version_id.as_deref())?;
     let grants = input.grant_full_control.is_some()
         || input.grant_read.is_some()
         || input.grant_read_acp.is_some()
         || input.grant_write.is_some()
         || input.grant_write_acp.is_some();
     let name = std::mem::take(&mut input.key);
-    let object = s3.record(&req.headers, &input.bucket, input.expected_bucket_owner.as_deref(), name).await?;
+    let owner_expected = input.expected_bucket_owner.as_deref();
+    let (_, object) = s3.record(&req.headers, &input.bucket, owner_expected, name, version).await?;
     canned_acl(input.acl.as_ref().map(ObjectCannedACL::as_str), grants)?;
     if !grants_nothing_new(input.access_control_policy.as_ref(), &object.summary.owner) {
         return Err(s3_error!(AccessControlListNotSupported));

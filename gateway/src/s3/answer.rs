@@ -1,8 +1,9 @@
 //! From the wire's records to s3s's outputs.
 
-use holdfast_wire::bucket::AckMode;
+use holdfast_wire::bucket::{AckMode, Bucket};
+use holdfast_wire::configuration::Versioning;
 use holdfast_wire::id::Seq;
-use holdfast_wire::object::ChecksumKind;
+use holdfast_wire::object::{ChecksumKind, Summary};
 use http::{HeaderMap, HeaderValue};
 use s3s::S3Response;
 use s3s::dto::{ETag, Owner, Timestamp};
@@ -41,6 +42,12 @@ pub fn etag(text: &str) -> ETag {
 /// An owner: access keys stand for accounts.
 pub fn owner(id: &str) -> Owner {
     Owner { id: Some(id.to_owned()), display_name: Some(id.to_owned()) }
+}
+
+/// The version id that an answer shows: none where the bucket never had versions.
+pub fn version_id(bucket: &Bucket, summary: &Summary) -> Option<String> {
+    let shown = summary.versioned || bucket.versioning() != Versioning::Off;
+    shown.then(|| summary.version().to_string())
 }
 
 /// A count or size as s3s types it.

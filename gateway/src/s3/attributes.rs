@@ -10,7 +10,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::S3Service;
-use super::answer::{etag, int, read, set_checksum, set_checksum_and_kind, timestamp};
+use super::answer::{etag, int, read, set_checksum, set_checksum_and_kind, timestamp, version_id};
 use super::list::page_size;
 use super::request::{key, modes, version};
 
@@ -73,7 +73,7 @@ pub async fn object(
     let input = &mut req.input;
     let modes = modes(&req.headers)?;
     let key = key(std::mem::take(&mut input.key))?;
-    version(input.version_id.as_deref())?;
+    let version = version(input.version_id.as_deref())?;
     let wanted = wanted(&input.object_attributes)?;
     let limit = page_size(input.max_parts, "max-parts")?;
     let after = input.part_number_marker.unwrap_or(0).max(0);
@@ -84,6 +84,7 @@ pub async fn object(
         head: true,
         range: RangeSpec::All,
         condition: Default::default(),
+        version,
         seq: None,
     };
     let got = s3.router.get(&bucket, modes, get).await?;
@@ -105,6 +106,7 @@ pub async fn object(
         object_parts: (wanted.parts && !object.detail.parts.is_empty()).then(|| parts(object, after, limit)),
         object_size: if wanted.size { int(object.summary.size) } else { None },
         storage_class: wanted.class.then_some(class),
+        version_id: version_id(&bucket, &object.summary),
         ..Default::default()
     };
     Ok(read(output, Seq { group: object.summary.seq.group, index: got.applied }))

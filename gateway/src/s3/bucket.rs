@@ -18,7 +18,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::answer::{owner, timestamp};
-use super::request::{canned_acl, not_implemented, requester};
+use super::request::{canned_acl, requester};
 use super::{ResponseStatus, S3Service, tags};
 use crate::auth::Lister;
 use crate::router::RouteError;
@@ -51,9 +51,7 @@ pub async fn create(s3: &S3Service, mut req: S3Request<CreateBucketInput>) -> S3
         || input.grant_write.is_some()
         || input.grant_write_acp.is_some();
     canned_acl(input.acl.as_ref().map(dto::BucketCannedACL::as_str), grants)?;
-    if input.object_lock_enabled_for_bucket == Some(true) {
-        return Err(not_implemented("Object Lock"));
-    }
+    let lock = input.object_lock_enabled_for_bucket == Some(true);
     if input.object_ownership.as_ref().is_some_and(|ownership| ownership.as_str() != "BucketOwnerEnforced") {
         return Err(s3_error!(AccessControlListNotSupported));
     }
@@ -66,7 +64,7 @@ pub async fn create(s3: &S3Service, mut req: S3Request<CreateBucketInput>) -> S3
     }
     let tags = tags::of_bucket(configuration.tags.unwrap_or_default())?;
     let Some(owner) = requester(&req.extensions) else { return Err(s3_error!(AccessDenied)) };
-    match s3.router.create_bucket(name.clone(), owner.clone(), placement, tags, false).await {
+    match s3.router.create_bucket(name.clone(), owner.clone(), placement, tags, lock).await {
         Ok(_) => {}
         Err(RouteError::Root(RootRefusal::BucketExists(bucket))) if bucket.owner == owner => {
             if s3.config.region != CLASSIC_REGION {

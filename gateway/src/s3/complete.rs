@@ -197,7 +197,7 @@ pub async fn upload(
     // A client that leaves must not stop this half way: the work is its own task.
     let work = s3.tasks.spawn(finish(s3.router.clone(), bucket.clone(), key.clone(), modes, asked));
     let answer = work.await.map_err(|_| RouteError::Unknown("completing an upload was interrupted".to_owned()))??;
-    let WriteOutcome::Stored { seq, etag: tag, checksum, .. } = &answer.outcome else {
+    let WriteOutcome::Stored { seq, etag: tag, checksum, version, .. } = &answer.outcome else {
         return Err(unexpected(&answer));
     };
     let mut output = CompleteMultipartUploadOutput {
@@ -205,6 +205,7 @@ pub async fn upload(
         e_tag: Some(etag(tag)),
         location: Some(location(&req.headers, bucket.name.as_str(), key.as_str())?),
         key: Some(key.into()),
+        version_id: version.map(|version| version.to_string()),
         ..Default::default()
     };
     set_checksum_and_kind!(output, checksum);

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use holdfast_wire::bucket::Bucket;
 use holdfast_wire::condition::{ReadCondition, ReadRefusal};
-use holdfast_wire::id::ObjectKey;
+use holdfast_wire::id::{ObjectKey, VersionId};
 use holdfast_wire::object::{Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, Headers, Object};
 use holdfast_wire::request::{
-    CopyObject, GetObject, NotRead, PutObject, PutPart, RangeSpec, Refusal, Write, WriteOutcome,
+    CopyObject, CopyPart, GetObject, NotRead, PutObject, PutPart, RangeSpec, Refusal, Write, WriteOutcome,
 };
 use s3s::dto::{
     CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource, MetadataDirective,
@@ -19,7 +19,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::S3Service;
-use super::answer::{etag, set_checksum, set_checksum_and_kind, timestamp, written};
+use super::answer::{etag, set_checksum, set_checksum_and_kind, timestamp, version_id, written};
 use super::condition;
 use super::put::{BYTES_MAX, unexpected};
 use super::request::{
@@ -37,15 +37,17 @@ const ATTEMPTS: usize = 5;
 struct Origin {
     bucket: Arc<Bucket>,
     key: ObjectKey,
+    /// `None`: the current object.
+    version: Option<VersionId>,
 }
 
 impl S3Service {
     async fn source(&self, source: &CopySource, expected_owner: Option<&str>) -> S3Result<Origin> {
         match source {
             CopySource::Bucket { bucket, key: name, version_id } => {
-                version(version_id.as_deref())?;
+                let version = version(version_id.as_deref())?;
                 let key = key(name.to_string())?;
-                Ok(Origin { bucket: self.bucket(bucket, expected_owner).await?, key })
+                Ok(Origin { bucket: self.bucket(bucket, expected_owner).await?, key, version })
             }
             CopySource::AccessPoint { .. } | CopySource::Outpost { .. } => {
                 Err(not_implemented("Copying from access points"))
@@ -61,6 +63,7 @@ impl S3Service {
             head: true,
             range: RangeSpec::All,
             condition: condition.clone(),
+            version: from.version,
             seq: None,
         };
         match self.router.get(&from.bucket, modes, get).await {
@@ -69,6 +72,10 @@ impl S3Service {
             Err(RouteError::NotRead(NotRead::Condition { refusal: ReadRefusal::NotModified, .. })) => {
                 Err(s3_error!(PreconditionFailed))
             }
+            Err(RouteError::NotRead(NotRead::DeleteMarker { named: true, .. })) => Err(s3_error!(
+                InvalidRequest,
+                "The source of a copy request may not specifically refer to a delete marker by version id."
+            )),
             Err(error) => Err(error.into()),
         }
     }
@@ -88,6 +95,7 @@ impl S3Service {
             head: false,
             range,
             condition: ReadCondition::default(),
+            version: from.version,
             seq: Some(object.summary.seq),
         };
         match self.router.get(&from.bucket, modes, get).await {
@@ -141,6 +149,7 @@ impl Directives {
             metadata,
             tags: if self.replace_tags { self.raw.tags.clone() } else { source.detail.tags.clone() },
             storage_class: self.raw.storage_class.clone(),
+            lock: self.raw.lock,
         }
     }
 }
@@ -187,7 +196,8 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
     );
     let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
     let from = s3.source(&input.copy_source, input.expected_source_bucket_owner.as_deref()).await?;
-    let itself = from.bucket.id == bucket.id && from.key == key;
+    // An older version of itself is brought back by copying it.
+    let itself = from.bucket.id == bucket.id && from.key == key && from.version.is_none();
     for _ in 0..ATTEMPTS {
         let source = s3.source_record(&from, modes, &source_condition).await?;
         if source.summary.size > BYTES_MAX {
@@ -213,6 +223,7 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
                 condition: target_condition.clone(),
                 from_bucket: from.bucket.id,
                 from_key: from.key.clone(),
+                from_version: from.version,
                 from_seq: source.summary.seq,
                 owner: bucket.owner.clone(),
                 attributes,
@@ -245,19 +256,24 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
             };
             s3.commit(&bucket, &key, modes, Write::Put(put), &body).await?
         };
-        return copied(&answer);
+        return copied(&answer, version_id(&from.bucket, &source.summary));
     }
     Err(RouteError::Refused(Refusal::SourceChanged).into())
 }
 
-fn copied(answer: &Written) -> S3Result<S3Response<CopyObjectOutput>> {
-    let WriteOutcome::Stored { seq, etag: tag, modified_ms, checksum } = &answer.outcome else {
+fn copied(answer: &Written, copy_source_version_id: Option<String>) -> S3Result<S3Response<CopyObjectOutput>> {
+    let WriteOutcome::Stored { seq, etag: tag, modified_ms, checksum, version } = &answer.outcome else {
         return Err(unexpected(answer));
     };
     let mut result =
         CopyObjectResult { e_tag: Some(etag(tag)), last_modified: Some(timestamp(*modified_ms)), ..Default::default() };
     set_checksum_and_kind!(result, checksum);
-    let output = CopyObjectOutput { copy_object_result: Some(result), ..Default::default() };
+    let output = CopyObjectOutput {
+        copy_object_result: Some(result),
+        copy_source_version_id,
+        version_id: version.map(|version| version.to_string()),
+        ..Default::default()
+    };
     Ok(written(output, *seq, answer.ack))
 }
 
@@ -316,6 +332,21 @@ pub async fn part(
                 "The specified copy source is larger than the maximum allowable size for a copy source: {BYTES_MAX}"
             ));
         }
+        if whole_and_near(s3, (&from, &source), (&bucket, &key), bytes, upload.checksum.map(|(of, _)| of)) {
+            let copy = CopyPart {
+                bucket: bucket.id,
+                key: key.clone(),
+                upload: id,
+                number,
+                from_bucket: from.bucket.id,
+                from_key: from.key.clone(),
+                from_seq: source.summary.seq,
+            };
+            match s3.router.write(&bucket, &key, modes, Write::CopyPart(copy)).await {
+                Err(RouteError::Refused(Refusal::SourceChanged)) => continue,
+                answer => return part_copied(&answer?, version_id(&from.bucket, &source.summary)),
+            }
+        }
         let Some(intake) = s3.source_body(&from, modes, &source, spec, algorithm).await? else { continue };
         let (body, received) = s3.take_in(&bucket, &key, intake).await?;
         let part = PutPart {
@@ -328,19 +359,36 @@ pub async fn part(
             body,
         };
         let answer = s3.put_part(&bucket, &key, modes, part).await?;
-        let WriteOutcome::Stored { seq, etag: tag, modified_ms, checksum } = &answer.outcome else {
-            return Err(unexpected(&answer));
-        };
-        let mut result = CopyPartResult {
-            e_tag: Some(etag(tag)),
-            last_modified: Some(timestamp(*modified_ms)),
-            ..Default::default()
-        };
-        set_checksum!(result, checksum);
-        let output = UploadPartCopyOutput { copy_part_result: Some(result), ..Default::default() };
-        return Ok(written(output, *seq, answer.ack));
+        return part_copied(&answer, version_id(&from.bucket, &source.summary));
     }
     Err(RouteError::Refused(Refusal::SourceChanged).into())
+}
+
+/// Whether the part is all of a source in the same shard whose entity tag and checksum can be the part's: then no bytes
+/// need to move.
+fn whole_and_near(
+    s3: &S3Service,
+    (from, source): (&Origin, &Object),
+    target: (&Bucket, &ObjectKey),
+    bytes: u64,
+    algorithm: Option<ChecksumAlgorithm>,
+) -> bool {
+    let checksum = source.checksum().filter(|checksum| checksum.kind == ChecksumKind::FullObject);
+    bytes == source.summary.size
+        && source.detail.parts.is_empty()
+        && checksum.is_some_and(|checksum| algorithm.is_none_or(|algorithm| algorithm == checksum.algorithm))
+        && s3.router.same_shard((&from.bucket, &from.key), target)
+}
+
+fn part_copied(answer: &Written, copy_source_version_id: Option<String>) -> S3Result<S3Response<UploadPartCopyOutput>> {
+    let WriteOutcome::Stored { seq, etag: tag, modified_ms, checksum, .. } = &answer.outcome else {
+        return Err(unexpected(answer));
+    };
+    let mut result =
+        CopyPartResult { e_tag: Some(etag(tag)), last_modified: Some(timestamp(*modified_ms)), ..Default::default() };
+    set_checksum!(result, checksum);
+    let output = UploadPartCopyOutput { copy_part_result: Some(result), copy_source_version_id, ..Default::default() };
+    Ok(written(output, *seq, answer.ack))
 }
 
 #[cfg(test)]
@@ -353,13 +401,9 @@ mod tests {
     fn source() -> Object {
         Object {
             summary: Summary {
-                seq: Default::default(),
                 size: 1,
-                modified_ms: 0,
-                etag: String::new(),
                 checksum: Some((ChecksumAlgorithm::Crc32, ChecksumKind::FullObject)),
-                storage_class: None,
-                owner: String::new(),
+                ..Summary::default()
             },
             detail: Detail {
                 headers: Headers {
@@ -370,8 +414,7 @@ mod tests {
                 metadata: vec![("a".to_owned(), "1".to_owned())],
                 tags: vec![("t".to_owned(), "1".to_owned())],
                 checksum: Some("AAAAAA==".to_owned()),
-                parts: Vec::new(),
-                pieces: Vec::new(),
+                ..Detail::default()
             },
         }
     }
@@ -382,6 +425,7 @@ mod tests {
             metadata: Some([("b".to_owned(), "2".to_owned())].into()),
             tagging: Some("u=2".to_owned()),
             storage_class: None,
+            lock: Default::default(),
         };
         let metadata = metadata.map(MetadataDirective::from_static);
         Directives::new(metadata.as_ref(), tagging.map(TaggingDirective::from_static).as_ref(), raw)

@@ -1,26 +1,28 @@
-//! GetObject, HeadObject, GetObjectTagging.
+//! GetObject, HeadObject.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use holdfast_wire::bucket::Bucket;
 use holdfast_wire::error::CallError;
-use holdfast_wire::id::Seq;
+use holdfast_wire::id::{Seq, VersionId};
 use holdfast_wire::object::{ChecksumKind, Object};
 use holdfast_wire::request::{GetObject, RangeSpec};
 use http::{HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 use s3s::dto::{
-    ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput,
-    HeadObjectInput, HeadObjectOutput, Range, StorageClass, StreamingBlob,
+    ChecksumMode, ChecksumType, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, Range,
+    StorageClass, StreamingBlob,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
-use super::answer::{etag, http_date, int, kind, read, set_checksum, set_checksum_and_kind, timestamp};
+use super::answer::{etag, http_date, int, kind, read, set_checksum, set_checksum_and_kind, timestamp, version_id};
 use super::request::{key, modes, part_number, version};
-use super::{ResponseStatus, S3Service, condition, tags};
+use super::{ResponseStatus, S3Service, condition, lock};
 
 /// What S3 answers when the client named no type.
 const CONTENT_TYPE: &str = "binary/octet-stream";
@@ -50,7 +52,7 @@ fn content_range(asked: RangeSpec, (first, count): (u64, u64), size: u64) -> Opt
 
 /// Fills what GetObjectOutput and HeadObjectOutput have in common.
 macro_rules! object_output {
-    ($output:ident, $object:expr, $asked:expr, $range:expr) => {{
+    ($output:ident, $bucket:expr, $object:expr, $asked:expr, $range:expr) => {{
         let object: &Object = $object;
         let headers = &object.detail.headers;
         $output {
@@ -76,6 +78,10 @@ macro_rules! object_output {
                 tags => int(tags as u64),
             },
             website_redirect_location: headers.website_redirect_location.clone(),
+            version_id: version_id($bucket, &object.summary),
+            object_lock_mode: lock::shown_mode(&object.detail.lock),
+            object_lock_retain_until_date: lock::shown_until(&object.detail.lock),
+            object_lock_legal_hold_status: lock::shown_hold(&object.detail.lock),
             ..Default::default()
         }
     }};
@@ -110,7 +116,7 @@ pub async fn object(s3: &S3Service, mut req: S3Request<GetObjectInput>) -> S3Res
     let input = &mut req.input;
     let modes = modes(&req.headers)?;
     let key = key(std::mem::take(&mut input.key))?;
-    version(input.version_id.as_deref())?;
+    let version = version(input.version_id.as_deref())?;
     let range = range_spec(input.range.as_ref(), input.part_number)?;
     let condition = condition::of_read(
         input.if_match.as_ref(),
@@ -119,9 +125,9 @@ pub async fn object(s3: &S3Service, mut req: S3Request<GetObjectInput>) -> S3Res
         input.if_unmodified_since.as_ref(),
     );
     let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    let get = GetObject { bucket: bucket.id, key, head: false, range, condition, seq: None };
+    let get = GetObject { bucket: bucket.id, key, head: false, range, condition, version, seq: None };
     let got = s3.router.get(&bucket, modes, get).await?;
-    let mut output = object_output!(GetObjectOutput, &got.object, range, got.range);
+    let mut output = object_output!(GetObjectOutput, &bucket, &got.object, range, got.range);
     add_checksum!(output, &got.object, range, input.checksum_mode);
     let body = ObjectBody { bytes: got.body, left: got.range.1 };
     output.body = Some(StreamingBlob::from(s3s::Body::http_body_unsync(body)));
@@ -133,7 +139,7 @@ pub async fn head(s3: &S3Service, mut req: S3Request<HeadObjectInput>) -> S3Resu
     let input = &mut req.input;
     let modes = modes(&req.headers)?;
     let key = key(std::mem::take(&mut input.key))?;
-    version(input.version_id.as_deref())?;
+    let version = version(input.version_id.as_deref())?;
     let range = range_spec(input.range.as_ref(), input.part_number)?;
     let condition = condition::of_read(
         input.if_match.as_ref(),
@@ -142,9 +148,9 @@ pub async fn head(s3: &S3Service, mut req: S3Request<HeadObjectInput>) -> S3Resu
         input.if_unmodified_since.as_ref(),
     );
     let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    let get = GetObject { bucket: bucket.id, key, head: true, range, condition, seq: None };
+    let get = GetObject { bucket: bucket.id, key, head: true, range, condition, version, seq: None };
     let got = s3.router.get(&bucket, modes, get).await?;
-    let mut output = object_output!(HeadObjectOutput, &got.object, range, got.range);
+    let mut output = object_output!(HeadObjectOutput, &bucket, &got.object, range, got.range);
     add_checksum!(output, &got.object, range, input.checksum_mode);
     let partial = output.content_range.is_some();
     let mut response = read(output, Seq { group: got.object.summary.seq.group, index: got.applied });
@@ -175,20 +181,6 @@ fn override_headers(response: &mut S3Response<HeadObjectOutput>, input: &HeadObj
     Ok(())
 }
 
-/// GetObjectTagging
-pub async fn tagging(
-    s3: &S3Service,
-    mut req: S3Request<GetObjectTaggingInput>,
-) -> S3Result<S3Response<GetObjectTaggingOutput>> {
-    let input = &mut req.input;
-    version(input.version_id.as_deref())?;
-    let object = s3
-        .record(&req.headers, &input.bucket, input.expected_bucket_owner.as_deref(), std::mem::take(&mut input.key))
-        .await?;
-    let output = GetObjectTaggingOutput { tag_set: tags::to_set(&object.detail.tags), version_id: None };
-    Ok(S3Response::new(output))
-}
-
 impl S3Service {
     /// An object's record alone.
     pub(super) async fn record(
@@ -197,7 +189,8 @@ impl S3Service {
         bucket: &str,
         expected_owner: Option<&str>,
         name: String,
-    ) -> S3Result<Object> {
+        version: Option<VersionId>,
+    ) -> S3Result<(Arc<Bucket>, Object)> {
         let modes = modes(headers)?;
         let key = key(name)?;
         let bucket = self.bucket(bucket, expected_owner).await?;
@@ -207,9 +200,11 @@ impl S3Service {
             head: true,
             range: RangeSpec::All,
             condition: Default::default(),
+            version,
             seq: None,
         };
-        Ok(self.router.get(&bucket, modes, get).await?.object)
+        let object = self.router.get(&bucket, modes, get).await?.object;
+        Ok((bucket, object))
     }
 }
 

@@ -290,16 +290,7 @@ mod tests {
     use super::*;
 
     fn entry(key: &str) -> (String, Summary) {
-        let summary = Summary {
-            seq: Default::default(),
-            size: 1,
-            modified_ms: 0,
-            etag: String::new(),
-            checksum: None,
-            storage_class: None,
-            owner: String::new(),
-        };
-        (key.to_owned(), summary)
+        (key.to_owned(), Summary { size: 1, ..Summary::default() })
     }
 
     #[test]

@@ -14,16 +14,20 @@ mod copy;
 mod delete;
 mod get;
 mod list;
+mod lock;
 mod multipart;
 mod policy;
 mod post;
 mod put;
+mod rename;
 mod request;
+mod tagging;
 mod tags;
 #[cfg(test)]
 mod tests;
 mod unconfigured;
 mod uploads;
+mod version;
 mod versions;
 
 use std::sync::Arc;
@@ -36,6 +40,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use answer::http_date;
 pub use bucket::PLACEMENT;
+pub(crate) use rename::source_key as rename_source;
 pub use request::{ACK, READ, SEQ};
 
 use crate::router::Router;
@@ -120,8 +125,11 @@ operations! {
     post_object(PostObjectInput) -> PostObjectOutput = post::object;
     get_object(GetObjectInput) -> GetObjectOutput = get::object;
     head_object(HeadObjectInput) -> HeadObjectOutput = get::head;
-    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = get::tagging;
+    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = tagging::get;
+    put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tagging::put;
+    delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = tagging::delete;
     get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = attributes::object;
+    rename_object(RenameObjectInput) -> RenameObjectOutput = rename::object;
     copy_object(CopyObjectInput) -> CopyObjectOutput = copy::object;
     delete_object(DeleteObjectInput) -> DeleteObjectOutput = delete::object;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = delete::objects;
@@ -153,13 +161,19 @@ operations! {
     put_bucket_ownership_controls(PutBucketOwnershipControlsInput) -> PutBucketOwnershipControlsOutput = policy::put_ownership;
     delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput = policy::delete_ownership;
 
-    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = unconfigured::versioning;
+    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = version::of_bucket;
+    put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = version::put_bucket;
+    get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = lock::configuration;
+    put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput = lock::put_configuration;
+    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = lock::retention;
+    put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput = lock::put_retention;
+    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = lock::legal_hold;
+    put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput = lock::put_legal_hold;
+
     get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput = unconfigured::logging;
     get_bucket_notification_configuration(GetBucketNotificationConfigurationInput) -> GetBucketNotificationConfigurationOutput = unconfigured::notification;
     get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput = unconfigured::accelerate;
     get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput = unconfigured::request_payment;
-    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = unconfigured::retention;
-    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput = unconfigured::legal_hold;
 
     delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput - removed;
     delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput - removed;
@@ -172,5 +186,4 @@ operations! {
     get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput ! Absent::Website;
     get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput ! Absent::Replication;
     get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput ! Absent::Encryption;
-    get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput ! Absent::ObjectLock;
 }

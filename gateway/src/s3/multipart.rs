@@ -186,7 +186,7 @@ pub async fn abort(
     let answer = s3.router.write(&bucket, &key, modes, write).await?;
     match &answer.outcome {
         WriteOutcome::Deleted { seq, keys } => match keys.first() {
-            None | Some(Ok(())) => Ok(written(AbortMultipartUploadOutput::default(), *seq, answer.ack)),
+            None | Some(Ok(_)) => Ok(written(AbortMultipartUploadOutput::default(), *seq, answer.ack)),
             Some(Err(refusal)) => Err(RouteError::Refused(refusal.clone()).into()),
         },
         WriteOutcome::Stored { .. } | WriteOutcome::Refused(_) => Err(unexpected(&answer)),

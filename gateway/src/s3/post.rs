@@ -32,7 +32,7 @@ pub async fn object(s3: &S3Service, req: S3Request<PostObjectInput>) -> S3Result
     let location = complete::location(&req.headers, &req.input.bucket, &req.input.key)?;
     let redirects = req.input.success_action_redirect.is_some();
     let put = put::object(s3, req.map_input(put_input)).await?;
-    let (tag, mut headers) = (put.output.e_tag, put.headers);
+    let (tag, version_id, mut headers) = (put.output.e_tag, put.output.version_id, put.headers);
     // In the document and in the redirect's query, too, a tag stands in its quotes.
     let quoted = tag.map(|tag| format!("\"{}\"", tag.value()));
     if let Some(tag) = quoted.as_deref().and_then(|tag| HeaderValue::try_from(tag).ok()) {
@@ -42,6 +42,6 @@ pub async fn object(s3: &S3Service, req: S3Request<PostObjectInput>) -> S3Result
     if let (false, Ok(location)) = (redirects, HeaderValue::try_from(location)) {
         headers.insert(header::LOCATION, location);
     }
-    let output = PostObjectOutput { e_tag: quoted.map(ETag::Strong), ..Default::default() };
+    let output = PostObjectOutput { e_tag: quoted.map(ETag::Strong), version_id, ..Default::default() };
     Ok(S3Response::with_headers(output, headers))
 }

@@ -46,10 +46,14 @@ pub async fn object(s3: &S3Service, mut req: S3Request<PutObjectInput>) -> S3Res
         body: body.clone(),
     };
     let answer = s3.commit(&bucket, &key, modes, Write::Put(put), &body).await?;
-    let WriteOutcome::Stored { seq, etag: tag, checksum, .. } = answer.outcome else {
+    let WriteOutcome::Stored { seq, etag: tag, checksum, version, .. } = answer.outcome else {
         return Err(unexpected(&answer));
     };
-    let mut output = PutObjectOutput { e_tag: Some(etag(&tag)), ..Default::default() };
+    let mut output = PutObjectOutput {
+        e_tag: Some(etag(&tag)),
+        version_id: version.map(|version| version.to_string()),
+        ..Default::default()
+    };
     set_checksum_and_kind!(output, &checksum);
     Ok(written(output, seq, answer.ack))
 }

@@ -4,12 +4,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use holdfast_wire::bucket::{AckMode, Bucket, BucketState, ReadMode};
-use holdfast_wire::id::{BucketName, NotAKey, ObjectKey, Seq, UploadId};
+use holdfast_wire::id::{BucketName, NotAKey, NotAVersionId, ObjectKey, Seq, UploadId, VersionId};
 use holdfast_wire::object::{Attributes, Headers};
 use http::HeaderMap;
 use s3s::dto::{self, StorageClass};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 
+use super::lock::RawLock;
 use super::{S3Service, tags};
 use crate::auth::Who;
 use crate::router::{Modes, RouteError};
@@ -36,9 +37,6 @@ const STORAGE_CLASSES: [&str; 10] = [
     "OUTPOSTS",
     "EXPRESS_ONEZONE",
 ];
-
-/// The version of an object in a bucket that has no versions.
-pub const NULL_VERSION: &str = "null";
 
 /// The modes that the request's headers ask for.
 pub fn modes(headers: &HeaderMap) -> S3Result<Modes> {
@@ -81,12 +79,35 @@ pub fn part_number(number: i32) -> S3Result<u16> {
     }
 }
 
-/// Only the current object has a version here: `null`. Any other that could be one is not there.
-pub fn version(id: Option<&str>) -> S3Result<()> {
+/// The version that a client names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// None: the current object.
+    Current,
+    /// This one, which may or may not be there.
+    Version(VersionId),
+    /// One that S3 could have given out, and this service never did.
+    Foreign,
+}
+
+/// What a version id names.
+pub fn named_version(id: Option<&str>) -> S3Result<Named> {
     match id {
-        None | Some(NULL_VERSION) => Ok(()),
-        Some(id) if is_version_syntax(id) => Err(s3_error!(NoSuchVersion)),
-        Some(_) => Err(s3_error!(InvalidArgument, "Invalid version id specified")),
+        None => Ok(Named::Current),
+        Some(text) => match text.parse() {
+            Ok(id) => Ok(Named::Version(id)),
+            Err(NotAVersionId) if is_version_syntax(text) => Ok(Named::Foreign),
+            Err(NotAVersionId) => Err(s3_error!(InvalidArgument, "Invalid version id specified")),
+        },
+    }
+}
+
+/// The version that is to be read or changed; `None` is the current object.
+pub fn version(id: Option<&str>) -> S3Result<Option<VersionId>> {
+    match named_version(id)? {
+        Named::Current => Ok(None),
+        Named::Version(id) => Ok(Some(id)),
+        Named::Foreign => Err(s3_error!(NoSuchVersion, "The specified version does not exist.")),
     }
 }
 
@@ -160,6 +181,7 @@ pub struct RawAttributes {
     pub metadata: Option<dto::Metadata>,
     pub tagging: Option<String>,
     pub storage_class: Option<StorageClass>,
+    pub lock: RawLock,
 }
 
 impl RawAttributes {
@@ -171,6 +193,7 @@ impl RawAttributes {
             metadata: metadata(self.metadata)?,
             tags: self.tagging.as_deref().map(tags::of_header).transpose()?.unwrap_or_default(),
             storage_class: storage_class(self.storage_class.as_ref())?,
+            lock: self.lock.check()?,
         })
     }
 }
@@ -191,12 +214,17 @@ macro_rules! raw_attributes {
             metadata: $input.metadata.take(),
             tagging: $input.tagging.take(),
             storage_class: $input.storage_class.take(),
+            lock: $crate::s3::lock::RawLock {
+                mode: $input.object_lock_mode.take(),
+                until: $input.object_lock_retain_until_date.take(),
+                hold: $input.object_lock_legal_hold_status.take(),
+            },
         }
     };
 }
 
 /// Refuses what an input of PutObject, CopyObject or CreateMultipartUpload asks for and is not there: promises about
-/// encryption, locks and access lists are never made silently.
+/// encryption and access lists are never made silently.
 macro_rules! refuse_unsupported {
     ($input:expr) => {
         $crate::s3::request::refuse(&$crate::s3::request::Asked {
@@ -209,9 +237,6 @@ macro_rules! refuse_unsupported {
                 || $input.ssekms_key_id.is_some()
                 || $input.sse_customer_algorithm.is_some()
                 || $input.sse_customer_key.is_some(),
-            lock: $input.object_lock_mode.is_some()
-                || $input.object_lock_retain_until_date.is_some()
-                || $input.object_lock_legal_hold_status.is_some(),
         })
     };
 }
@@ -223,15 +248,11 @@ pub struct Asked<'a> {
     pub acl: Option<&'a str>,
     pub grants: bool,
     pub encryption: bool,
-    pub lock: bool,
 }
 
 /// Refuses what is not there.
 pub fn refuse(asked: &Asked<'_>) -> S3Result<()> {
     canned_acl(asked.acl, asked.grants)?;
-    if asked.lock {
-        return Err(s3_error!(InvalidRequest, "Bucket is missing Object Lock Configuration"));
-    }
     if asked.encryption { Err(not_implemented("Server-side encryption")) } else { Ok(()) }
 }
 
@@ -282,7 +303,12 @@ mod tests {
     fn bounds_of_numbers_versions_and_metadata() {
         assert!(part_number(0).is_err() && part_number(10_001).is_err() && part_number(-1).is_err());
         assert_eq!(part_number(10_000).unwrap(), 10_000);
-        assert!(version(None).is_ok() && version(Some("null")).is_ok());
+        assert_eq!(version(None).unwrap(), None);
+        assert_eq!(version(Some("null")).unwrap(), Some(VersionId::Null));
+        let of = VersionId::Of(Seq { group: holdfast_wire::id::GroupId(2), index: 255 });
+        assert_eq!(of.to_string(), "0000000200000000000000ff");
+        assert_eq!(version(Some("0000000200000000000000ff")).unwrap(), Some(of));
+        assert_eq!(named_version(Some("abc")).unwrap(), Named::Foreign);
         assert_eq!(version(Some("abc")).unwrap_err().code(), &S3ErrorCode::NoSuchVersion);
         assert_eq!(version(Some("a b")).unwrap_err().code(), &S3ErrorCode::InvalidArgument);
         assert_eq!(version(Some("")).unwrap_err().code(), &S3ErrorCode::InvalidArgument);

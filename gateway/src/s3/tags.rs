@@ -39,13 +39,22 @@ pub fn of_header(text: &str) -> S3Result<Vec<(String, String)>> {
     Ok(tags)
 }
 
+/// An object's tags from XML.
+pub fn of_object(set: TagSet) -> S3Result<Vec<(String, String)>> {
+    let mut tags = from_set(set)?;
+    check(&tags, OBJECT_TAGS_MAX)?;
+    tags.sort();
+    Ok(tags)
+}
+
+fn from_set(set: TagSet) -> S3Result<Vec<(String, String)>> {
+    let pair = |tag: Tag| Ok((tag.key.ok_or_else(|| s3_error!(MalformedXML))?, tag.value.unwrap_or_default()));
+    set.into_iter().map(pair).collect()
+}
+
 /// A bucket's tags from XML.
 pub fn of_bucket(set: TagSet) -> S3Result<Vec<(String, String)>> {
-    let mut tags = Vec::with_capacity(set.len());
-    for tag in set {
-        let name = tag.key.ok_or_else(|| s3_error!(MalformedXML))?;
-        tags.push((name, tag.value.unwrap_or_default()));
-    }
+    let tags = from_set(set)?;
     check(&tags, BUCKET_TAGS_MAX)?;
     for (name, value) in &tags {
         let sound = match name.as_str() {

@@ -4,13 +4,11 @@ use http::StatusCode;
 use s3s::dto::{
     GetBucketAccelerateConfigurationInput, GetBucketAccelerateConfigurationOutput, GetBucketLoggingInput,
     GetBucketLoggingOutput, GetBucketNotificationConfigurationInput, GetBucketNotificationConfigurationOutput,
-    GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
-    GetObjectLegalHoldInput, GetObjectLegalHoldOutput, GetObjectRetentionInput, GetObjectRetentionOutput, Payer,
+    GetBucketRequestPaymentInput, GetBucketRequestPaymentOutput, Payer,
 };
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
 use super::S3Service;
-use super::request::version;
 use crate::error::custom;
 
 /// What S3 says about a configuration that is not there.
@@ -28,8 +26,6 @@ pub enum Absent {
     Replication,
     /// Default encryption.
     Encryption,
-    /// Object Lock.
-    ObjectLock,
     /// Public access block.
     PublicAccessBlock,
     /// Ownership controls.
@@ -46,7 +42,6 @@ impl Absent {
             Self::Website => s3_error!(NoSuchWebsiteConfiguration),
             Self::Replication => s3_error!(ReplicationConfigurationNotFoundError),
             Self::Encryption => s3_error!(ServerSideEncryptionConfigurationNotFoundError),
-            Self::ObjectLock => s3_error!(ObjectLockConfigurationNotFoundError),
             Self::PublicAccessBlock => custom(
                 "NoSuchPublicAccessBlockConfiguration",
                 StatusCode::NOT_FOUND,
@@ -78,15 +73,6 @@ pub async fn removed<T: Default>(
 ) -> S3Result<S3Response<T>> {
     s3.bucket_now(bucket, expected_owner).await?;
     Ok(S3Response::new(T::default()))
-}
-
-/// GetBucketVersioning: never enabled.
-pub async fn versioning(
-    s3: &S3Service,
-    req: S3Request<GetBucketVersioningInput>,
-) -> S3Result<S3Response<GetBucketVersioningOutput>> {
-    s3.bucket_now(&req.input.bucket, req.input.expected_bucket_owner.as_deref()).await?;
-    Ok(S3Response::new(GetBucketVersioningOutput::default()))
 }
 
 /// GetBucketLogging: off.
@@ -126,26 +112,6 @@ pub async fn request_payment(
     Ok(S3Response::new(GetBucketRequestPaymentOutput { payer }))
 }
 
-/// GetObjectRetention: the bucket has no Object Lock.
-pub async fn retention(
-    s3: &S3Service,
-    req: S3Request<GetObjectRetentionInput>,
-) -> S3Result<S3Response<GetObjectRetentionOutput>> {
-    version(req.input.version_id.as_deref())?;
-    s3.bucket_now(&req.input.bucket, req.input.expected_bucket_owner.as_deref()).await?;
-    Err(s3_error!(InvalidRequest, "Bucket is missing Object Lock Configuration"))
-}
-
-/// GetObjectLegalHold: the bucket has no Object Lock.
-pub async fn legal_hold(
-    s3: &S3Service,
-    req: S3Request<GetObjectLegalHoldInput>,
-) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
-    version(req.input.version_id.as_deref())?;
-    s3.bucket_now(&req.input.bucket, req.input.expected_bucket_owner.as_deref()).await?;
-    Err(s3_error!(InvalidRequest, "Bucket is missing Object Lock Configuration"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,7 +125,6 @@ mod tests {
             (Absent::Website, "NoSuchWebsiteConfiguration"),
             (Absent::Replication, "ReplicationConfigurationNotFoundError"),
             (Absent::Encryption, "ServerSideEncryptionConfigurationNotFoundError"),
-            (Absent::ObjectLock, "ObjectLockConfigurationNotFoundError"),
             (Absent::PublicAccessBlock, "NoSuchPublicAccessBlockConfiguration"),
             (Absent::Ownership, "OwnershipControlsNotFoundError"),
         ] {

@@ -11,10 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use holdfast_wire::bucket::{AckMode, BucketState};
+use holdfast_wire::configuration::Versioning;
 use holdfast_wire::error::CallError;
 use holdfast_wire::heartbeat::{GroupStatus, Role};
 use holdfast_wire::id::{BucketId, GroupId, NodeId, RequestId, Seq};
-use holdfast_wire::request::{Write, WriteOutcome};
+use holdfast_wire::request::{Deleted, Write, WriteOutcome};
 use holdfast_wire::seam::Clock;
 use holdfast_wire::transport::Client;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -268,7 +269,7 @@ impl Group {
         now_ms: u64,
         request: RequestId,
     ) -> Option<(crate::raft::early::Waiting, Box<dyn Fn(Seq) -> Outcome + Send>)> {
-        if write.is_conditional() || !self.takes_writes(write.bucket()) {
+        if write.is_conditional() || !self.takes_plain_writes(write.bucket()) {
             return None;
         }
         let state = self.log.state();
@@ -281,20 +282,25 @@ impl Group {
                 let (etag, checksum) = (put.etag.clone(), put.checksum.clone());
                 Box::new(move |seq| {
                     let (etag, checksum) = (etag.clone(), checksum.clone());
-                    Outcome::Written(WriteOutcome::Stored { seq, etag, modified_ms: now_ms, checksum })
+                    Outcome::Written(WriteOutcome::Stored { seq, etag, modified_ms: now_ms, checksum, version: None })
                 })
             }
             Write::Delete { keys, .. } => {
                 let count = keys.len();
-                Box::new(move |seq| Outcome::Written(WriteOutcome::Deleted { seq, keys: vec![Ok(()); count] }))
+                Box::new(move |seq| {
+                    Outcome::Written(WriteOutcome::Deleted { seq, keys: vec![Ok(Deleted::default()); count] })
+                })
             }
             _ => return None,
         };
         Some((self.early.wait(request), outcome))
     }
 
-    fn takes_writes(&self, bucket: BucketId) -> bool {
-        self.index.bucket(bucket).is_some_and(|bucket| bucket.state == BucketState::Active)
+    /// Whether the bucket takes writes, and what becomes of them does not depend on versions.
+    fn takes_plain_writes(&self, bucket: BucketId) -> bool {
+        self.index
+            .bucket(bucket)
+            .is_some_and(|bucket| bucket.state == BucketState::Active && bucket.versioning() == Versioning::Off)
     }
 
     /// Waits until every voter has the entry at `index`.

@@ -12,16 +12,17 @@
 //! 04  Root         –                                               cluster, counters, layout
 //! 05  Buckets      bucket u64                                      bucket
 //! 06  Gone         bucket u64                                      (removed buckets; empty)
-//! 07  Usage        bucket u64                                      objects, bytes
+//! 07  Usage        bucket u64                                      objects, versions, bytes
 //! 08  Requests     log index u64                                   request id, time, outcome
 //! 09  Identities   –                                               users, groups, roles, policies, keys (root)
 //! 10  Objects      bucket u64 | key                                summary, detail
-//! 11  Versions     reserved: bucket u64 | key escaped | seq, newest first
+//! 11  Versions     bucket u64 | key escaped | ~group u32 | ~index u64   summary, detail (newest first)
 //! 12  Uploads      bucket u64 | key escaped | time u64 | upload    upload
 //! 13  UploadIds    upload u128                                     bucket, key, time
 //! 14  Parts        upload u128 | number u16                        part
 //! 15  Finished     upload u128                                     bucket, key, what Complete answered
 //! 16  FinishedAt   time u64 | upload u128                          (empty)
+//! 17  Nulls        bucket u64 | key                                seq of the version `null` in Versions
 //! 20  Blobs        blob u128                                       references, bytes, since when in the trash
 //! 21  Trash        time u64 | blob u128                            (empty)
 //! 30  Expiry       reserved: time u64 | bucket u64 | key
@@ -31,9 +32,9 @@
 //! is S3's UTF-8 order. Where something follows it, it is escaped: `00` → `00 ff`, then `00 00` ends it, which keeps the
 //! order, NULs included.
 
-use holdfast_wire::id::{BlobId, BucketId, GroupId, UploadId};
+use holdfast_wire::id::{BlobId, BucketId, GroupId, Seq, UploadId};
 
-/// A table of the index. `11` and `30` are reserved.
+/// A table of the index. `30` is reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Table {
@@ -57,6 +58,8 @@ pub enum Table {
     Identities = 0x09,
     /// Current objects.
     Objects = 0x10,
+    /// Versions that are not the current object: older ones, and delete markers.
+    Versions = 0x11,
     /// Open uploads in listing order.
     Uploads = 0x12,
     /// Open uploads by id.
@@ -67,6 +70,8 @@ pub enum Table {
     Finished = 0x15,
     /// Completed uploads by time.
     FinishedAt = 0x16,
+    /// Which of them is `null`.
+    Nulls = 0x17,
     /// Blob references.
     Blobs = 0x20,
     /// Blobs without references, by time.
@@ -119,7 +124,7 @@ pub fn table(table: Table) -> Suffix {
 }
 
 /// A key of [`Table::Buckets`], [`Table::Gone`] or [`Table::Usage`]; the beginning of all keys of one bucket in
-/// [`Table::Objects`] and [`Table::Uploads`].
+/// [`Table::Objects`], [`Table::Versions`] and [`Table::Uploads`].
 pub fn bucket(table: Table, bucket: BucketId) -> Suffix {
     suffix(table, &[&bucket.0.to_be_bytes()])
 }
@@ -128,6 +133,46 @@ pub fn bucket(table: Table, bucket: BucketId) -> Suffix {
 pub fn object(bucket: BucketId, key: &[u8]) -> Suffix {
     suffix(Table::Objects, &[&bucket.0.to_be_bytes(), key])
 }
+
+/// A key of [`Table::Nulls`].
+pub fn null(bucket: BucketId, key: &[u8]) -> Suffix {
+    suffix(Table::Nulls, &[&bucket.0.to_be_bytes(), key])
+}
+
+/// A key of [`Table::Versions`].
+pub fn version(bucket: BucketId, key: &[u8], seq: Seq) -> Suffix {
+    let mut suffix = versions_of(bucket, key);
+    suffix.extend_from_slice(&(!seq.group.0).to_be_bytes());
+    suffix.extend_from_slice(&(!seq.index).to_be_bytes());
+    suffix
+}
+
+/// The beginning of the keys of all versions of one object key.
+pub fn versions_of(bucket: BucketId, key: &[u8]) -> Suffix {
+    suffix(Table::Versions, &[&bucket.0.to_be_bytes(), &escape(key), &[0, 0]])
+}
+
+/// The beginning of the version keys of all object keys with a prefix.
+pub fn versions(bucket: BucketId, prefix: &[u8]) -> Suffix {
+    suffix(Table::Versions, &[&bucket.0.to_be_bytes(), &escape(prefix)])
+}
+
+/// The object key in a key that [`version`] made.
+pub fn read_version_key(suffix: &[u8]) -> Option<Vec<u8>> {
+    let escaped = suffix.get(BEFORE_KEY..suffix.len().checked_sub(VERSION_TAIL)?)?;
+    let mut key = Vec::with_capacity(escaped.len());
+    let mut bytes = escaped.iter();
+    while let Some(&byte) = bytes.next() {
+        key.push(byte);
+        if byte == 0 && bytes.next() != Some(&0xff) {
+            return None;
+        }
+    }
+    Some(key)
+}
+
+/// What ends a version's row key: the two bytes that end the key, group and index.
+const VERSION_TAIL: usize = 2 + 4 + 8;
 
 /// Bytes of an object's row key before the object's key: table and bucket.
 pub const BEFORE_KEY: usize = 9;
@@ -252,6 +297,23 @@ mod tests {
             let from = uploads_of(BucketId(1), prefix.as_bytes());
             let inside = from <= row && row < behind(&from);
             prop_assert_eq!(inside, key == prefix);
+        }
+
+        #[test]
+        fn versions_are_ordered_by_key_then_newest_first(
+            a in (text(), 0..3u32, 0..3u64), b in (text(), 0..3u32, 0..3u64)
+        ) {
+            let seq = |group, index| Seq { group: GroupId(group), index };
+            let key = |(key, group, index): &(String, u32, u64)| {
+                version(BucketId(1), key.as_bytes(), seq(*group, *index))
+            };
+            let order = a.0.cmp(&b.0).then(b.1.cmp(&a.1)).then(b.2.cmp(&a.2));
+            prop_assert_eq!(key(&a).cmp(&key(&b)), order);
+            prop_assert_eq!(read_version_key(&key(&a)).unwrap(), a.0.as_bytes());
+            let from = versions_of(BucketId(1), b.0.as_bytes());
+            prop_assert_eq!(from <= key(&a) && key(&a) < behind(&from), a.0 == b.0);
+            let from = versions(BucketId(1), b.0.as_bytes());
+            prop_assert_eq!(from <= key(&a) && key(&a) < behind(&from), a.0.starts_with(&b.0));
         }
 
         #[test]

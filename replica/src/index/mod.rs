@@ -15,6 +15,7 @@ mod requests;
 mod resident;
 mod rows;
 mod snapshot;
+mod versions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,7 +26,7 @@ use holdfast_wire::heartbeat::Layout;
 use holdfast_wire::id::{BlobId, BucketId, BucketName, ClusterId, GroupId, ObjectKey, UploadId};
 use holdfast_wire::identity::Identities;
 use holdfast_wire::object::{Object, Part, Upload};
-use holdfast_wire::request::{ListObjects, ListPage, ListUploads};
+use holdfast_wire::request::{ListObjects, ListPage, ListUploads, ListVersions, VersionPage};
 use parking_lot::{Mutex, RwLock};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -272,6 +273,11 @@ impl Index {
     /// See [`Reader::list`].
     pub fn list(&self, list: &ListObjects) -> Result<ListPage, IndexError> {
         self.reader().list(list)
+    }
+
+    /// See [`Reader::list_versions`].
+    pub fn list_versions(&self, list: &ListVersions) -> Result<VersionPage, IndexError> {
+        self.reader().list_versions(list)
     }
 
     /// See [`Reader::list_uploads`].

@@ -141,7 +141,7 @@ pub fn parts(
 }
 
 /// Rows in order, with skips.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     rows: Rows<'a>,
     to: Suffix,
     found: Box<dyn Iterator<Item = Row> + Send + 'a>,
@@ -149,17 +149,17 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(rows: Rows<'a>, from: Suffix, to: Suffix) -> Self {
+    pub fn new(rows: Rows<'a>, from: Suffix, to: Suffix) -> Self {
         let found = Box::new(rows.range(Space::Records, &from, &to));
         Self { rows, to, found, skipping: None }
     }
 
     /// Passes over all rows that start with `prefix`.
-    fn skip(&mut self, prefix: Suffix) {
+    pub fn skip(&mut self, prefix: Suffix) {
         self.skipping = Some(prefix);
     }
 
-    fn next(&mut self) -> Option<Row> {
+    pub fn next(&mut self) -> Option<Row> {
         let Some(prefix) = self.skipping.take() else { return self.found.next() };
         for _ in 0..WALK {
             match self.found.next()? {
@@ -173,12 +173,12 @@ impl<'a> Walk<'a> {
 }
 
 /// The first possible key behind one.
-fn just_behind(mut suffix: Suffix) -> Suffix {
+pub(super) fn just_behind(mut suffix: Suffix) -> Suffix {
     suffix.push(0);
     suffix
 }
 
-fn text(key: &[u8]) -> Result<String, IndexError> {
+pub(super) fn text(key: &[u8]) -> Result<String, IndexError> {
     match std::str::from_utf8(key) {
         Ok(text) => Ok(text.to_owned()),
         Err(_) => Err(IndexError::Corrupt { table: Table::Objects as u8 }),
@@ -186,7 +186,7 @@ fn text(key: &[u8]) -> Result<String, IndexError> {
 }
 
 /// Prefix and what follows it up to and with the first delimiter, if there is one. An empty delimiter is none.
-fn common_prefix<'k>(key: &'k str, prefix: &str, delimiter: Option<&str>) -> Option<&'k str> {
+pub(super) fn common_prefix<'k>(key: &'k str, prefix: &str, delimiter: Option<&str>) -> Option<&'k str> {
     let delimiter = delimiter.filter(|delimiter| !delimiter.is_empty())?;
     let at = key[prefix.len()..].find(delimiter)?;
     Some(&key[..prefix.len() + at + delimiter.len()])

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holdfast_wire::id::{BlobId, BucketId, ObjectKey, UploadId};
 use holdfast_wire::object::{Object, Part, Upload};
-use holdfast_wire::request::{ListObjects, ListPage, ListUploads};
+use holdfast_wire::request::{GetObject, ListObjects, ListPage, ListUploads, ListVersions, NotRead, VersionPage};
 
 use super::IndexError;
 use super::engine::{Space, View, behind};
@@ -13,6 +13,7 @@ use super::key::{self, PREFIX, Table};
 use super::page::{self, UploadPage};
 use super::record::{self, BlobRow};
 use super::rows::{Rows, read};
+use super::versions;
 
 /// One group as it was when the reader was made. An object's inline body is there as long as the reader.
 #[derive(Clone)]
@@ -36,6 +37,11 @@ impl Reader {
         self.rows().get(&suffix)?.map(|value| read(&suffix, record::decode_object(&value))).transpose()
     }
 
+    /// The version that a read asks for, or how it ends without one.
+    pub fn find(&self, get: &GetObject) -> Result<Result<Object, NotRead>, IndexError> {
+        versions::find(self.rows(), get)
+    }
+
     /// The inline body of that number ([`Source::Inline`](holdfast_wire::object::Source)). Numbers are never reused.
     pub fn inline_body(&self, number: u64) -> Result<Option<Bytes>, IndexError> {
         self.rows().body(number)
@@ -44,6 +50,11 @@ impl Reader {
     /// A page of objects.
     pub fn list(&self, list: &ListObjects) -> Result<ListPage, IndexError> {
         page::objects(self.rows(), list)
+    }
+
+    /// A page of versions.
+    pub fn list_versions(&self, list: &ListVersions) -> Result<VersionPage, IndexError> {
+        versions::page(self.rows(), list)
     }
 
     /// A page of open uploads.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! every record   01 | postcard(fields in the order of the struct)
-//! Objects        01 | postcard(Summary) | postcard(Detail)      listings decode the first alone
+//! Objects, Versions  01 | postcard(Summary) | postcard(Detail)  listings decode the first alone
 //! Membership     01 | as the raft adapter encoded it
 //! Trash, FinishedAt, Gone   01
 //! Bodies         the bytes themselves, no version byte (their table id is the version)
@@ -12,7 +12,7 @@
 
 use bytes::Bytes;
 use holdfast_wire::heartbeat::Layout;
-use holdfast_wire::id::{BucketId, ClusterId, Epoch, NodeId, ObjectKey, RequestId, Seq};
+use holdfast_wire::id::{BucketId, ClusterId, Epoch, NodeId, ObjectKey, RequestId, Seq, VersionId};
 use holdfast_wire::object::{Checksum, Detail, Object, Summary};
 use holdfast_wire::placement::HashRange;
 use serde::de::DeserializeOwned;
@@ -75,8 +75,17 @@ impl Default for Root {
 pub struct Usage {
     /// Current objects.
     pub objects: u64,
-    /// Their bytes.
+    /// Other versions: older ones, and delete markers.
+    pub versions: u64,
+    /// Bytes of all versions.
     pub bytes: u64,
+}
+
+impl Usage {
+    /// Whether there is no object and no version, not even a delete marker.
+    pub fn is_empty(&self) -> bool {
+        self.objects == 0 && self.versions == 0
+    }
 }
 
 /// A request that was applied.
@@ -116,6 +125,8 @@ pub struct Finished {
     pub modified_ms: u64,
     /// What Complete answered.
     pub checksum: Option<Checksum>,
+    /// What Complete answered.
+    pub version: Option<VersionId>,
 }
 
 /// What names a blob.

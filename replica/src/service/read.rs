@@ -32,6 +32,7 @@ fn bucket_of(read: &Read) -> BucketId {
     match read {
         Read::Get(get) => get.bucket,
         Read::List(list) => list.bucket,
+        Read::ListVersions(list) => list.bucket,
         Read::ListUploads(list) => list.bucket,
         Read::ListParts { bucket, .. } => *bucket,
     }
@@ -65,6 +66,9 @@ async fn answer(host: &Arc<Host>, group: &Arc<Group>, read: Read) -> Answer {
     match read {
         Read::Get(get) => get_object(host, group, get).await,
         Read::List(list) => done(Response::Listed(index.list(&list).map_err(super::unavailable)?)),
+        Read::ListVersions(list) => {
+            done(Response::ListedVersions(index.list_versions(&list).map_err(super::unavailable)?))
+        }
         Read::ListUploads(list) => {
             let page = index.list_uploads(&list).map_err(super::unavailable)?;
             done(Response::Uploads { uploads: page.uploads, prefixes: page.prefixes, more: page.more })
@@ -85,12 +89,10 @@ async fn get_object(host: &Arc<Host>, group: &Arc<Group>, get: GetObject) -> Ans
     let not_read = |reason| Ok((Response::NotRead(reason), Body::empty()));
     for _ in 0..LOOKS {
         let applied = group.applied();
-        let Some(object) = group.index().object(get.bucket, &get.key).map_err(super::unavailable)? else {
-            return not_read(NotRead::NoSuchKey);
+        let object = match group.index().reader().find(&get).map_err(super::unavailable)? {
+            Ok(object) => object,
+            Err(reason) => return not_read(reason),
         };
-        if get.seq.is_some_and(|seq| seq != object.summary.seq) {
-            return not_read(NotRead::NoSuchKey);
-        }
         if let Err(refusal) = get.condition.judge(&object.summary) {
             return not_read(NotRead::Condition { refusal, summary: Box::new(object.summary) });
         }

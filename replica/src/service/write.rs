@@ -32,7 +32,13 @@ pub async fn write(host: &Host, request: WriteRequest, deadline: Instant) -> Res
         Write::CreateUpload { upload, .. } => upload.initiated_ms = host.seams().clock.unix_millis(),
         Write::Put(put) => check_body(host, &group, &put.body, deadline).await?,
         Write::PutPart(part) => check_body(host, &group, &part.body, deadline).await?,
-        Write::Delete { .. } | Write::Copy(_) | Write::CompleteUpload(_) | Write::AbortUpload { .. } => {}
+        Write::Delete { .. }
+        | Write::Copy(_)
+        | Write::CopyPart(_)
+        | Write::Rename(_)
+        | Write::Amend(_)
+        | Write::CompleteUpload(_)
+        | Write::AbortUpload { .. } => {}
     }
     propose(&group, request.request, write, ack, deadline).await
 }

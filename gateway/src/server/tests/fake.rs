@@ -103,7 +103,7 @@ impl Buckets for Fake {
         }
     }
 
-    async fn tags(&self, _bucket: &bucket::Bucket, key: &str) -> Option<Vec<(String, String)>> {
+    async fn tags(&self, _bucket: &bucket::Bucket, key: &str, _version: Option<&str>) -> Option<Vec<(String, String)>> {
         Some(vec![("key".to_owned(), key.to_owned())])
     }
 }

@@ -20,13 +20,13 @@ pub fn install(draft: &mut Draft<'_>, bucket: Bucket) -> Result<Outcome, IndexEr
     if newer && !draft.has(&key::bucket(Table::Gone, id))? {
         draft.put_bucket(bucket);
     }
-    Ok(Outcome::BucketInstalled { empty: draft.usage(id).objects == 0 })
+    Ok(Outcome::BucketInstalled { empty: draft.usage(id).is_empty() })
 }
 
 pub fn remove(draft: &mut Draft<'_>, id: BucketId) -> Result<Outcome, IndexError> {
     // One that is in use again, or was never frozen, stays: its deletion was given up meanwhile.
     let in_use = draft.bucket(id).is_some_and(|bucket| bucket.state != BucketState::Deleting);
-    if in_use || draft.usage(id).objects > 0 {
+    if in_use || !draft.usage(id).is_empty() {
         return Ok(Outcome::BucketInstalled { empty: false });
     }
     let uploads: Vec<Upload> = draft

@@ -15,7 +15,7 @@ use crate::index::IndexError;
 use crate::index::key::{self, Suffix, Table};
 use crate::index::record::{self, BlobRow, MARK, Root, Shard, Usage};
 use crate::index::resident::{Resident, ResidentChanges};
-use crate::index::rows::{Rows, read};
+use crate::index::rows::{Row, Rows, read};
 use crate::position::Position;
 
 /// An entry's place: all that `apply` knows besides the state and the command.
@@ -175,11 +175,10 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Counts one object for another of a bucket: their bytes, if they are there.
-    pub fn account(&mut self, bucket: BucketId, old: Option<u64>, new: Option<u64>) {
+    /// Counts what a bucket holds anew.
+    pub fn recount(&mut self, bucket: BucketId, change: impl FnOnce(&mut Usage)) {
         let mut usage = self.usage(bucket);
-        usage.objects = usage.objects + u64::from(new.is_some()) - u64::from(old.is_some());
-        usage.bytes = usage.bytes + new.unwrap_or(0) - old.unwrap_or(0);
+        change(&mut usage);
         self.changes.resident.usage.insert(bucket, Some(usage));
     }
 
@@ -222,31 +221,26 @@ impl<'a> Draft<'a> {
         self.changes.resident.identities = Some(Arc::new(identities));
     }
 
+    /// The object in a row of [`Table::Objects`] or [`Table::Versions`].
+    pub fn object_at(&self, suffix: &[u8]) -> Result<Option<Object>, IndexError> {
+        self.get(suffix)?.map(|value| read(suffix, record::decode_object(&value))).transpose()
+    }
+
+    /// Sets such a row.
+    pub fn put_object_at(&mut self, suffix: Suffix, object: &Object) {
+        self.changes.records.insert(suffix, Some(record::encode_object(object)));
+    }
+
     /// An object.
     pub fn object(&self, bucket: BucketId, key: &ObjectKey) -> Result<Option<Object>, IndexError> {
-        let suffix = key::object(bucket, key.as_str().as_bytes());
-        self.get(&suffix)?.map(|value| read(&suffix, record::decode_object(&value))).transpose()
+        self.object_at(&key::object(bucket, key.as_str().as_bytes()))
     }
 
-    /// Sets an object in place of `current`, whose bytes are released.
-    pub fn put_object(
-        &mut self,
-        bucket: BucketId,
-        key: &ObjectKey,
-        object: &Object,
-        current: Option<&Object>,
-    ) -> Result<(), IndexError> {
-        let suffix = key::object(bucket, key.as_str().as_bytes());
-        self.changes.records.insert(suffix, Some(record::encode_object(object)));
-        self.account(bucket, current.map(|old| old.summary.size), Some(object.summary.size));
-        current.map_or(Ok(()), |old| self.release(&old.detail.pieces))
-    }
-
-    /// Removes an object and releases its bytes.
-    pub fn remove_object(&mut self, bucket: BucketId, key: &ObjectKey, current: &Object) -> Result<(), IndexError> {
-        self.remove(key::object(bucket, key.as_str().as_bytes()));
-        self.account(bucket, Some(current.summary.size), None);
-        self.release(&current.detail.pieces)
+    /// The records under `prefix`, with the changes so far, in order.
+    pub fn under(&self, prefix: &[u8]) -> impl Iterator<Item = Row> + '_ {
+        let behind = crate::index::engine::behind(prefix);
+        let changed = self.changes.records.range(prefix.to_vec()..behind);
+        Overlay { rows: self.rows.under(prefix).peekable(), changed: changed.peekable() }
     }
 
     /// Keeps an inline body under a fresh number: the log index, for further ones of the same entry with their count in
@@ -335,5 +329,38 @@ impl<'a> Draft<'a> {
             }
         }
         self.changes
+    }
+}
+
+/// Rows with changes on top.
+struct Overlay<'d, R: Iterator<Item = Row>> {
+    rows: std::iter::Peekable<R>,
+    changed: std::iter::Peekable<std::collections::btree_map::Range<'d, Suffix, Option<Bytes>>>,
+}
+
+impl<R: Iterator<Item = Row>> Iterator for Overlay<'_, R> {
+    type Item = Row;
+
+    fn next(&mut self) -> Option<Row> {
+        loop {
+            let from_rows = match (self.rows.peek(), self.changed.peek()) {
+                (Some(Err(_)), _) | (Some(_), None) => true,
+                (Some(Ok((row, _))), Some((changed, _))) if row[..] < changed[..] => true,
+                (Some(Ok((row, _))), Some((changed, _))) => {
+                    if row[..] == changed[..] {
+                        self.rows.next();
+                    }
+                    false
+                }
+                (None, _) => false,
+            };
+            if from_rows {
+                return self.rows.next();
+            }
+            let (suffix, value) = self.changed.next()?;
+            if let Some(value) = value {
+                return Some(Ok((Bytes::copy_from_slice(suffix), value.clone())));
+            }
+        }
     }
 }

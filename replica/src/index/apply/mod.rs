@@ -3,10 +3,13 @@
 
 mod bucket;
 mod collect;
+mod copy;
 mod draft;
+mod lock;
 mod multipart;
 mod object;
 mod root;
+mod version;
 
 use std::sync::Arc;
 
@@ -74,8 +77,11 @@ fn write(draft: &mut Draft<'_>, write: Write) -> Result<WriteOutcome, Stop> {
     let bucket = writable(draft, write.bucket())?;
     match write {
         Write::Put(put) => object::put(draft, &bucket, put),
-        Write::Delete { keys, .. } => object::delete(draft, &bucket, keys),
-        Write::Copy(copy) => object::copy(draft, &bucket, copy),
+        Write::Delete { keys, bypass_governance, .. } => object::delete(draft, &bucket, keys, bypass_governance),
+        Write::Copy(copy) => copy::object(draft, &bucket, copy),
+        Write::CopyPart(part) => copy::part(draft, &bucket, part),
+        Write::Rename(rename) => copy::rename(draft, &bucket, rename),
+        Write::Amend(amend) => object::amend(draft, &bucket, amend),
         Write::CreateUpload { upload, .. } => multipart::create(draft, &bucket, upload),
         Write::PutPart(part) => multipart::put_part(draft, &bucket, part),
         Write::CompleteUpload(complete) => multipart::complete(draft, &bucket, complete),

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use holdfast_wire::bucket::Bucket;
+use holdfast_wire::configuration::Versioning;
 use holdfast_wire::id::{ObjectKey, UploadId};
+use holdfast_wire::lock::ObjectLock;
 use holdfast_wire::object::{Detail, Object, ObjectPart, Part, Summary, Upload};
-use holdfast_wire::request::{CompleteUpload, PutPart, Refusal, WriteOutcome};
+use holdfast_wire::request::{CompleteUpload, Deleted, PutPart, Refusal, WriteOutcome};
 
 use super::draft::Draft;
 use super::object::{modified_ms, stored, take_body};
-use super::{Stop, held};
+use super::{Stop, held, lock, version};
 use crate::index::IndexError;
 use crate::index::key::{self, Table};
 use crate::index::record::{self, Finished, UploadPlace};
@@ -21,6 +23,7 @@ pub const PART_MIN: u64 = 5 << 20;
 pub fn create(draft: &mut Draft<'_>, bucket: &Bucket, mut upload: Upload) -> Result<WriteOutcome, Stop> {
     held(draft, bucket, &upload.key)?;
     upload.initiated_ms = draft.place.now_ms;
+    lock::of_new(bucket, upload.attributes.lock, upload.initiated_ms)?;
     let place = UploadPlace { bucket: bucket.id, key: upload.key.clone(), initiated_ms: upload.initiated_ms };
     // Ids are random and fresh: one that is known is this very upload, asked for again.
     let known = draft.record::<UploadPlace>(&key::by_upload(Table::UploadIds, upload.id))?;
@@ -29,7 +32,7 @@ pub fn create(draft: &mut Draft<'_>, bucket: &Bucket, mut upload: Upload) -> Res
         draft.put(key::by_upload(Table::UploadIds, upload.id), &place);
         draft.put(key::upload(bucket.id, upload.key.as_str(), upload.initiated_ms, upload.id), &upload);
     }
-    Ok(WriteOutcome::Stored { seq: draft.place.seq(), etag: String::new(), modified_ms, checksum: None })
+    Ok(WriteOutcome::Stored { seq: draft.place.seq(), etag: String::new(), modified_ms, checksum: None, version: None })
 }
 
 pub fn put_part(draft: &mut Draft<'_>, bucket: &Bucket, put: PutPart) -> Result<WriteOutcome, Stop> {
@@ -50,7 +53,18 @@ pub fn put_part(draft: &mut Draft<'_>, bucket: &Bucket, put: PutPart) -> Result<
     if let Some(replaced) = replaced {
         draft.release(&replaced.pieces)?;
     }
-    Ok(WriteOutcome::Stored { seq: part.seq, etag: part.etag, modified_ms: part.modified_ms, checksum: part.checksum })
+    Ok(part_stored(part))
+}
+
+/// The answer that a part was stored.
+pub fn part_stored(part: Part) -> WriteOutcome {
+    WriteOutcome::Stored {
+        seq: part.seq,
+        etag: part.etag,
+        modified_ms: part.modified_ms,
+        checksum: part.checksum,
+        version: None,
+    }
 }
 
 pub fn complete(draft: &mut Draft<'_>, bucket: &Bucket, complete: CompleteUpload) -> Result<WriteOutcome, Stop> {
@@ -65,6 +79,7 @@ pub fn complete(draft: &mut Draft<'_>, bucket: &Bucket, complete: CompleteUpload
             etag: finished.etag,
             modified_ms: finished.modified_ms,
             checksum: finished.checksum,
+            version: finished.version,
         });
     }
     let place = open(draft, bucket, &complete.key, complete.upload)?;
@@ -74,6 +89,7 @@ pub fn complete(draft: &mut Draft<'_>, bucket: &Bucket, complete: CompleteUpload
     complete.condition.judge(current.as_ref().map(|object| &object.summary)).map_err(Refusal::Condition)?;
 
     let upload = drop_upload(draft, complete.upload, &place)?;
+    let lock = lock_of(bucket, &upload, draft.place.now_ms);
     for part in &chosen {
         draft.remove(key::part(complete.upload, part.number));
     }
@@ -90,6 +106,7 @@ pub fn complete(draft: &mut Draft<'_>, bucket: &Bucket, complete: CompleteUpload
             checksum: complete.checksum.as_ref().map(|checksum| (checksum.algorithm, checksum.kind)),
             storage_class: upload.attributes.storage_class,
             owner: upload.owner,
+            ..Summary::default()
         },
         detail: Detail {
             headers: upload.attributes.headers,
@@ -101,9 +118,11 @@ pub fn complete(draft: &mut Draft<'_>, bucket: &Bucket, complete: CompleteUpload
                 .map(|part| ObjectPart { number: part.number, size: part.size, checksum: part.checksum.clone() })
                 .collect(),
             pieces: chosen.into_iter().flat_map(|part| part.pieces).collect(),
+            lock,
+            noncurrent_ms: None,
         },
     };
-    draft.put_object(bucket.id, &complete.key, &object, current.as_ref())?;
+    let object = version::put(draft, bucket, &complete.key, object, current)?;
     let finished = Finished {
         bucket: bucket.id,
         key: complete.key,
@@ -111,10 +130,17 @@ pub fn complete(draft: &mut Draft<'_>, bucket: &Bucket, complete: CompleteUpload
         etag: object.summary.etag.clone(),
         modified_ms: object.summary.modified_ms,
         checksum: object.checksum(),
+        version: (bucket.versioning() != Versioning::Off).then(|| object.summary.version()),
     };
     draft.put(finished_key, &finished);
     draft.mark(key::timed(Table::FinishedAt, draft.place.now_ms, complete.upload.0));
-    Ok(stored(object))
+    Ok(stored(bucket, object))
+}
+
+/// What protects the new version. What Create asked for was judged then; a retention that is over since protects from
+/// nothing.
+fn lock_of(bucket: &Bucket, upload: &Upload, now_ms: u64) -> ObjectLock {
+    lock::of_new(bucket, upload.attributes.lock, now_ms).unwrap_or(upload.attributes.lock)
 }
 
 /// Takes the named parts out of those uploaded.
@@ -140,7 +166,7 @@ pub fn abort(draft: &mut Draft<'_>, bucket: &Bucket, key: &ObjectKey, upload: Up
     held(draft, bucket, key)?;
     let place = open(draft, bucket, key, upload)?;
     abandon(draft, upload, &place)?;
-    Ok(WriteOutcome::Deleted { seq: draft.place.seq(), keys: vec![Ok(())] })
+    Ok(WriteOutcome::Deleted { seq: draft.place.seq(), keys: vec![Ok(Deleted::default())] })
 }
 
 /// Drops an upload and its parts.
@@ -153,7 +179,7 @@ pub fn abandon(draft: &mut Draft<'_>, upload: UploadId, place: &UploadPlace) -> 
 }
 
 /// Where an open upload stands.
-fn open(draft: &Draft<'_>, bucket: &Bucket, key: &ObjectKey, upload: UploadId) -> Result<UploadPlace, Stop> {
+pub fn open(draft: &Draft<'_>, bucket: &Bucket, key: &ObjectKey, upload: UploadId) -> Result<UploadPlace, Stop> {
     match draft.record::<UploadPlace>(&key::by_upload(Table::UploadIds, upload))? {
         Some(place) if place.bucket == bucket.id && place.key == *key => Ok(place),
         Some(_) | None => Err(Refusal::NoSuchUpload.into()),

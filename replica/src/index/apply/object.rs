@@ -1,19 +1,20 @@
-//! Put, delete and copy.
+//! Put, delete, and changes of what is kept beside the bytes.
 
 use holdfast_wire::bucket::Bucket;
-use holdfast_wire::condition::WriteCondition;
-use holdfast_wire::id::ObjectKey;
-use holdfast_wire::object::{Detail, NewBody, Object, Piece, Source, Summary};
-use holdfast_wire::request::{CopyObject, PutObject, Refusal, WriteOutcome};
+use holdfast_wire::configuration::Versioning;
+use holdfast_wire::object::{Detail, NewBody, Object, Piece, Summary};
+use holdfast_wire::request::{Amend, Amendment, DeleteKey, Deleted, PutObject, Refusal, WriteOutcome};
 
 use super::draft::Draft;
-use super::{Stop, held};
+use super::version::{self, Found};
+use super::{Stop, held, lock};
 use crate::index::IndexError;
 
 pub fn put(draft: &mut Draft<'_>, bucket: &Bucket, put: PutObject) -> Result<WriteOutcome, Stop> {
     held(draft, bucket, &put.key)?;
     let current = draft.object(bucket.id, &put.key)?;
     put.condition.judge(current.as_ref().map(|object| &object.summary)).map_err(Refusal::Condition)?;
+    let lock = lock::of_new(bucket, put.attributes.lock, draft.place.now_ms)?;
     let size = put.body.len();
     let pieces = take_body(draft, put.body)?;
     let object = Object {
@@ -25,29 +26,32 @@ pub fn put(draft: &mut Draft<'_>, bucket: &Bucket, put: PutObject) -> Result<Wri
             checksum: put.checksum.as_ref().map(|checksum| (checksum.algorithm, checksum.kind)),
             storage_class: put.attributes.storage_class,
             owner: put.owner,
+            ..Summary::default()
         },
         detail: Detail {
             headers: put.attributes.headers,
             metadata: put.attributes.metadata,
             tags: put.attributes.tags,
             checksum: put.checksum.map(|checksum| checksum.value),
-            parts: Vec::new(),
             pieces,
+            lock,
+            ..Detail::default()
         },
     };
-    draft.put_object(bucket.id, &put.key, &object, current.as_ref())?;
-    Ok(stored(object))
+    let object = version::put(draft, bucket, &put.key, object, current)?;
+    Ok(stored(bucket, object))
 }
 
 pub fn delete(
     draft: &mut Draft<'_>,
     bucket: &Bucket,
-    keys: Vec<(ObjectKey, WriteCondition)>,
+    keys: Vec<DeleteKey>,
+    bypass: bool,
 ) -> Result<WriteOutcome, Stop> {
     let mut outcomes = Vec::with_capacity(keys.len());
-    for (key, condition) in keys {
-        outcomes.push(match delete_one(draft, bucket, &key, &condition) {
-            Ok(()) => Ok(()),
+    for key in keys {
+        outcomes.push(match delete_one(draft, bucket, &key, bypass) {
+            Ok(deleted) => Ok(deleted),
             Err(Stop::Refused(refusal)) => Err(refusal),
             Err(Stop::Failed(error)) => return Err(error.into()),
         });
@@ -55,54 +59,56 @@ pub fn delete(
     Ok(WriteOutcome::Deleted { seq: draft.place.seq(), keys: outcomes })
 }
 
-fn delete_one(draft: &mut Draft<'_>, bucket: &Bucket, key: &ObjectKey, condition: &WriteCondition) -> Result<(), Stop> {
+fn delete_one(draft: &mut Draft<'_>, bucket: &Bucket, delete: &DeleteKey, bypass: bool) -> Result<Deleted, Stop> {
+    let DeleteKey { key, version, condition } = delete;
     held(draft, bucket, key)?;
+    if let Some(id) = *version {
+        let found = version::find(draft, bucket.id, key, id)?;
+        let object = found.as_ref().map(|found| &found.object.summary).filter(|summary| !summary.marker);
+        condition.judge(object).map_err(Refusal::Condition)?;
+        let marker = found.as_ref().is_some_and(|found| found.object.summary.marker);
+        if let Some(found) = found {
+            lock::may_go(&found.object, draft.place.now_ms, bypass)?;
+            version::remove(draft, bucket.id, key, &found)?;
+        }
+        return Ok(Deleted { version: Some(id), marker });
+    }
     let current = draft.object(bucket.id, key)?;
     condition.judge(current.as_ref().map(|object| &object.summary)).map_err(Refusal::Condition)?;
-    if let Some(current) = current {
-        draft.remove_object(bucket.id, key, &current)?;
+    if bucket.versioning() == Versioning::Off {
+        if let Some(object) = current {
+            version::remove(draft, bucket.id, key, &Found { object, current: true })?;
+        }
+        return Ok(Deleted::default());
     }
-    Ok(())
+    // Named twice in one request: one marker, for there is one number.
+    let marker = match version::newest_behind(draft, bucket.id, key)? {
+        Some(newest) if current.is_none() && newest.summary.seq == draft.place.seq() => newest.summary,
+        _ => version::cover(draft, bucket, key, current)?,
+    };
+    Ok(Deleted { version: Some(marker.version()), marker: true })
 }
 
-pub fn copy(draft: &mut Draft<'_>, bucket: &Bucket, copy: CopyObject) -> Result<WriteOutcome, Stop> {
-    held(draft, bucket, &copy.key)?;
-    let from_bucket = draft.bucket(copy.from_bucket).ok_or(Refusal::NoSuchBucket)?;
-    held(draft, &from_bucket, &copy.from_key)?;
-    let source = draft.object(from_bucket.id, &copy.from_key)?.ok_or(Refusal::NoSuchKey)?;
-    if source.summary.seq != copy.from_seq {
-        return Err(Refusal::SourceChanged.into());
-    }
-    let current = draft.object(bucket.id, &copy.key)?;
-    copy.condition.judge(current.as_ref().map(|object| &object.summary)).map_err(Refusal::Condition)?;
-    let mut pieces = Vec::with_capacity(source.detail.pieces.len());
-    for piece in &source.detail.pieces {
-        pieces.push(match piece.source {
-            Source::Blob(blob) => draft.retain_blob(blob, piece.len)?,
-            Source::Inline(number) => {
-                let body = draft.body(number)?;
-                draft.add_body(body)
-            }
-        });
-    }
-    let object = Object {
-        summary: Summary {
-            seq: draft.place.seq(),
-            modified_ms: modified_ms(draft, current.as_ref()),
-            storage_class: copy.attributes.storage_class,
-            owner: copy.owner,
-            ..source.summary
-        },
-        detail: Detail {
-            headers: copy.attributes.headers,
-            metadata: copy.attributes.metadata,
-            tags: copy.attributes.tags,
-            pieces,
-            ..source.detail
-        },
+pub fn amend(draft: &mut Draft<'_>, bucket: &Bucket, amend: Amend) -> Result<WriteOutcome, Stop> {
+    held(draft, bucket, &amend.key)?;
+    let found = match amend.version {
+        Some(id) => version::find(draft, bucket.id, &amend.key, id)?.ok_or(Refusal::NoSuchVersion)?,
+        None => Found { object: draft.object(bucket.id, &amend.key)?.ok_or(Refusal::NoSuchKey)?, current: true },
     };
-    draft.put_object(bucket.id, &copy.key, &object, current.as_ref())?;
-    Ok(stored(object))
+    let Found { mut object, current } = found;
+    if object.summary.marker {
+        return Err(Refusal::IsMarker.into());
+    }
+    let (now_ms, protection) = (draft.place.now_ms, object.detail.lock);
+    match amend.change {
+        Amendment::Tags(tags) => object.detail.tags = tags,
+        Amendment::Retention { retention, bypass_governance } => {
+            object.detail.lock = lock::with_retention(bucket, protection, retention, now_ms, bypass_governance)?;
+        }
+        Amendment::LegalHold(hold) => object.detail.lock = lock::with_hold(bucket, protection, hold)?,
+    }
+    version::replace(draft, bucket.id, &amend.key, &object, current);
+    Ok(stored(bucket, object))
 }
 
 /// Keeps the bytes that a write brings.
@@ -120,12 +126,13 @@ pub fn modified_ms(draft: &Draft<'_>, current: Option<&Object>) -> u64 {
 }
 
 /// The answer that an object was stored.
-pub fn stored(object: Object) -> WriteOutcome {
+pub fn stored(bucket: &Bucket, object: Object) -> WriteOutcome {
     let checksum = object.checksum();
     WriteOutcome::Stored {
         seq: object.summary.seq,
-        etag: object.summary.etag,
         modified_ms: object.summary.modified_ms,
         checksum,
+        version: (bucket.versioning() != Versioning::Off).then(|| object.summary.version()),
+        etag: object.summary.etag,
     }
 }

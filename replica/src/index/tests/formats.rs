@@ -2,7 +2,8 @@
 
 use holdfast_wire::bucket::BucketState;
 use holdfast_wire::heartbeat::NodeInfo;
-use holdfast_wire::id::{Epoch, NodeId, RequestId, Seq};
+use holdfast_wire::id::{Epoch, NodeId, RequestId, Seq, VersionId};
+use holdfast_wire::lock::{LockMode, ObjectLock, Retention};
 use holdfast_wire::object::{
     Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, Detail, Headers, ObjectPart, Piece, Summary,
 };
@@ -24,6 +25,8 @@ fn object() -> Object {
     Object {
         summary: Summary {
             seq: Seq { group: GroupId(3), index: 300 },
+            versioned: true,
+            marker: false,
             size: 11,
             modified_ms: 1000,
             etag: "e".into(),
@@ -41,6 +44,11 @@ fn object() -> Object {
                 Piece { source: Source::Blob(BlobId(0x80)), len: 10 },
                 Piece { source: Source::Inline(300), len: 1 },
             ],
+            lock: ObjectLock {
+                retention: Some(Retention { mode: LockMode::Compliance, until_ms: 300 }),
+                legal_hold: true,
+            },
+            noncurrent_ms: Some(5),
         },
     }
 }
@@ -48,7 +56,7 @@ fn object() -> Object {
 #[test]
 fn records_are_these_bytes() {
     let seq = Seq { group: GroupId(3), index: 300 };
-    let stored = WriteOutcome::Stored { seq, etag: "e".into(), modified_ms: 1000, checksum: None };
+    let stored = WriteOutcome::Stored { seq, etag: "e".into(), modified_ms: 1000, checksum: None, version: None };
     let layout = Layout {
         version: 9,
         nodes: vec![NodeInfo { id: NodeId(1), name: "n".into(), address: "a".into(), version: "v".into() }],
@@ -70,8 +78,15 @@ fn records_are_these_bytes() {
         layout: layout.clone(),
     };
     let position = Position { term: 2, node: NodeId(1), index: 300 };
-    let finished =
-        Finished { bucket: BucketId(1), key: key("k"), seq, etag: "e".into(), modified_ms: 1000, checksum: None };
+    let finished = Finished {
+        bucket: BucketId(1),
+        key: key("k"),
+        seq,
+        etag: "e".into(),
+        modified_ms: 1000,
+        checksum: None,
+        version: Some(VersionId::Of(seq)),
+    };
     let part = Part {
         number: 300,
         seq,
@@ -99,26 +114,26 @@ fn records_are_these_bytes() {
         ("Shard", encode(&Shard { range: HashRange { first: 1, last: 2 }, epoch: Epoch(3) }), "01010203"),
         ("Root", encode(&root), "010105030207090101016e016101760201010100ff01040101"),
         ("Bucket", encode(&frozen), "0101086275636b65742d31026d650101020100000000"),
-        ("Usage", encode(&Usage { objects: 1, bytes: 300 }), "0101ac02"),
+        ("Usage", encode(&Usage { objects: 1, versions: 2, bytes: 300 }), "010102ac02"),
         (
             "Seen",
             encode(&Seen { request: RequestId(6), at_ms: 1000, outcome: Outcome::Written(stored) }),
-            "0106e807010003ac020165e80700",
+            "0106e807010003ac020165e8070000",
         ),
         (
             "Object",
             encode_object(&object()),
-            "0103ac020be8070165010401010153016f01017400000000000001016d016e010161016201017601010b0104010176020180010a00ac0201",
+            "0103ac0201000be8070165010401010153016f01017400000000000001016d016e010161016201017601010b0104010176020180010a00ac02010101ac02010105",
         ),
-        ("Upload", encode(&upload), "01016b0905016f00000000000000000000010200"),
+        ("Upload", encode(&upload), "01016b0905016f000000000000000000000000010200"),
         ("UploadPlace", encode(&UploadPlace { bucket: BucketId(1), key: key("k"), initiated_ms: 5 }), "0101016b05"),
         ("Part", encode(&part), "01ac0203ac0204050165000100ac0204"),
-        ("Finished", encode(&finished), "0101016b03ac020165e80700"),
+        ("Finished", encode(&finished), "0101016b03ac020165e80700010103ac02"),
         ("Blob", encode(&BlobRow { references: 1, len: 300, trashed_ms: Some(5) }), "0101ac020105"),
         (
             "put",
             envelope(put("k", inline("b"))),
-            "010106e807000001016b00000000026d650000000000000000000006657461672d3100000162",
+            "010106e807000001016b00000000026d6500000000000000000000000006657461672d3100000162",
         ),
         ("genesis", envelope(Command::Root(genesis)), "010106e807040005090101016e016101760201010100ff0104010103"),
     ];
@@ -129,7 +144,7 @@ fn records_are_these_bytes() {
 
 #[test]
 fn other_versions_and_trailing_bytes_are_refused() {
-    let usage = encode(&Usage { objects: 1, bytes: 2 });
+    let usage = encode(&Usage { objects: 1, versions: 0, bytes: 2 });
     assert!(decode::<Usage>(&usage).is_ok());
     assert!(decode::<Usage>(&[&usage[..], &[0]].concat()).is_err());
     assert!(decode::<Usage>(&usage[..2]).is_err());
@@ -167,6 +182,8 @@ fn objects() -> impl Strategy<Value = Object> {
             Object {
                 summary: Summary {
                     seq: Seq { group: GroupId(group), index },
+                    versioned: index % 2 == 0,
+                    marker: false,
                     size,
                     modified_ms,
                     etag,
@@ -188,6 +205,7 @@ fn objects() -> impl Strategy<Value = Object> {
                         .map(|(number, size, checksum)| ObjectPart { number, size, checksum })
                         .collect(),
                     pieces,
+                    ..Detail::default()
                 },
             }
         },
@@ -208,7 +226,7 @@ proptest! {
         let (a, b, c, id) = numbers;
         let blob = BlobRow { references: a, len: b, trashed_ms };
         prop_assert_eq!(decode::<BlobRow>(&encode(&blob)).unwrap(), blob);
-        let usage = Usage { objects: a, bytes: b };
+        let usage = Usage { objects: a, versions: c, bytes: b };
         prop_assert_eq!(decode::<Usage>(&encode(&usage)).unwrap(), usage);
         let position = trashed_ms.map(|index| Position { term: a, node: NodeId(b), index });
         let progress = Progress { position, hash: c };
@@ -221,7 +239,8 @@ proptest! {
         let seq = Seq { group: SHARD, index: a };
         let part = Part { number: 9, seq, size: b, modified_ms: c, etag: "e".into(), checksum: checksum.clone(), pieces };
         prop_assert_eq!(decode::<Part>(&encode(&part)).unwrap(), part);
-        let finished = Finished { bucket: BucketId(a), key: key("k"), seq, etag: "e".into(), modified_ms: c, checksum };
+        let version = Some(VersionId::Null);
+        let finished = Finished { bucket: BucketId(a), key: key("k"), seq, etag: "e".into(), modified_ms: c, checksum, version };
         prop_assert_eq!(decode::<Finished>(&encode(&finished)).unwrap(), finished);
         let envelope = Envelope { request: Some(RequestId(id)), now_ms: a, command: put("k", NewBody::Blob { id: BlobId(id), len: b }) };
         prop_assert_eq!(Envelope::decode(&envelope.encode()).unwrap(), envelope);

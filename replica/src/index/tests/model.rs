@@ -203,7 +203,7 @@ impl Model {
             assert_eq!(bytes_of(index, &object), Self::text(bodies));
         }
         let bytes = self.objects.values().map(|(_, bodies)| Self::bytes(bodies)).sum();
-        assert_eq!(index.usage(BucketId(1)), Usage { objects: self.objects.len() as u64, bytes });
+        assert_eq!(index.usage(BucketId(1)), Usage { objects: self.objects.len() as u64, versions: 0, bytes });
         let blobs: BTreeMap<u128, u64> = index
             .blobs(None, 100)
             .unwrap()

@@ -9,7 +9,7 @@ use holdfast_wire::id::{BlobId, BucketId, GroupId, NodeId, ObjectKey, RequestId,
 use holdfast_wire::object::{Attributes, NewBody, Object, Source, Upload};
 use holdfast_wire::placement::Placement;
 use holdfast_wire::request::{
-    CompleteUpload, CopyObject, ListFrom, ListObjects, ListUploads, PutObject, PutPart, Write,
+    CompleteUpload, CopyObject, DeleteKey, ListFrom, ListObjects, ListUploads, PutObject, PutPart, Write,
 };
 
 use crate::index::command::{Command, Envelope, Outcome};
@@ -99,8 +99,8 @@ pub fn put(name: &str, body: NewBody) -> Command {
 }
 
 pub fn delete(names: &[&str]) -> Command {
-    let keys = names.iter().map(|name| (key(name), WriteCondition::default())).collect();
-    Command::Write(Write::Delete { bucket: BucketId(1), keys })
+    let keys = names.iter().map(|name| DeleteKey::current(key(name), WriteCondition::default())).collect();
+    Command::Write(Write::Delete { bucket: BucketId(1), keys, bypass_governance: false })
 }
 
 pub fn copy(index: &Index, from: &str, to: &str) -> Command {
@@ -193,6 +193,7 @@ pub fn copy_of(from: &str, from_seq: Seq, to: &str) -> CopyObject {
         condition: WriteCondition::default(),
         from_bucket: BucketId(1),
         from_key: key(from),
+        from_version: None,
         from_seq,
         owner: "me".to_owned(),
         attributes: Attributes::default(),

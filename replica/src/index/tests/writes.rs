@@ -5,7 +5,7 @@ use holdfast_wire::condition::{ETags, Unmet, WriteCondition};
 use holdfast_wire::id::{Epoch, Seq};
 use holdfast_wire::object::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use holdfast_wire::placement::{self, HashRange, Placement};
-use holdfast_wire::request::{Refusal, Write, WriteOutcome};
+use holdfast_wire::request::{DeleteKey, Deleted, Refusal, Write, WriteOutcome};
 
 use super::support::*;
 use super::*;
@@ -45,8 +45,13 @@ fn a_put_answers_with_what_is_stored() {
     checked.checksum = Some(checksum.clone());
     let outcome = log.apply(&index, 9, Command::Write(Write::Put(checked)));
     let seq = Seq { group: SHARD, index: 2 };
-    let stored =
-        WriteOutcome::Stored { seq, etag: "etag-5".to_owned(), modified_ms: 9, checksum: Some(checksum.clone()) };
+    let stored = WriteOutcome::Stored {
+        seq,
+        etag: "etag-5".to_owned(),
+        modified_ms: 9,
+        checksum: Some(checksum.clone()),
+        version: None,
+    };
     assert_eq!(outcome, Outcome::Written(stored));
     let object = index.object(BucketId(1), &key("a")).unwrap().unwrap();
     assert_eq!((object.summary.seq, object.checksum()), (seq, Some(checksum)));
@@ -66,7 +71,7 @@ fn a_replaced_body_goes_and_the_counters_follow() {
     log.apply(&index, 6, put("a", inline("good bye")));
     assert_eq!(index.inline_body(first).unwrap(), None);
     assert!(before.inline_body(first).unwrap().is_some(), "a reader keeps its moment");
-    assert_eq!(index.usage(BucketId(1)), Usage { objects: 1, bytes: 8 });
+    assert_eq!(index.usage(BucketId(1)), Usage { objects: 1, versions: 0, bytes: 8 });
     log.apply(&index, 7, delete(&["a", "never", "a"]));
     assert_eq!(index.usage(BucketId(1)), Usage::default());
 }
@@ -135,7 +140,7 @@ fn every_write_asks_whether_its_key_lives_here() {
     else {
         panic!("deletes answer per key")
     };
-    assert_eq!(keys, [Err(Refusal::WrongShard), Ok(())]);
+    assert_eq!(keys, [Err(Refusal::WrongShard), Ok(Deleted::default())]);
     assert!(is_stored(&log.apply(&index, 5, put("here/c", inline("y")))));
     log.apply(&index, 6, Command::SetRange { range: everything, epoch: Epoch(3) });
     assert!(is_stored(&log.apply(&index, 7, put("far/a", inline("y")))));
@@ -180,10 +185,14 @@ fn conditions_are_judged_at_the_place_in_the_log() {
                     }
                 }
             }
-            let delete = Write::Delete { bucket: BucketId(1), keys: vec![(key("a"), condition.clone())] };
+            let delete = Write::Delete {
+                bucket: BucketId(1),
+                keys: vec![DeleteKey::current(key("a"), condition.clone())],
+                bypass_governance: false,
+            };
             let outcome = log.apply(&index, 3, Command::Write(delete));
             let Outcome::Written(WriteOutcome::Deleted { keys, .. }) = outcome else { panic!("{outcome}") };
-            assert_eq!(keys, [expected.map_err(Refusal::Condition)]);
+            assert_eq!(keys, [expected.map(|()| Deleted::default()).map_err(Refusal::Condition)]);
         }
     }
 }
@@ -291,7 +300,7 @@ fn an_upload_becomes_an_object() {
     assert_eq!(object.summary.size, 2 * PART_MIN + 3);
     assert_eq!(object.detail.parts.iter().map(|part| part.number).collect::<Vec<_>>(), [1, 2, 5]);
     assert!(bytes_of(&index, &object).ends_with("end"));
-    assert_eq!(index.usage(BucketId(1)), Usage { objects: 1, bytes: 2 * PART_MIN + 3 });
+    assert_eq!(index.usage(BucketId(1)), Usage { objects: 1, versions: 0, bytes: 2 * PART_MIN + 3 });
     assert_eq!(index.list_parts(BucketId(1), &key("u"), UploadId(7), 0, 9).unwrap(), None);
     assert_eq!(index.list_uploads(&list_uploads("")).unwrap(), UploadPage::default());
 
@@ -336,7 +345,9 @@ fn an_aborted_upload_leaves_nothing() {
     let rows = |index: &Index| index.reader().rows().range(Space::Bodies, &[], &[]).count();
     assert_eq!(rows(&index), 1);
     let outcome = log.apply(&index, 5, abort("u", 7));
-    assert!(matches!(outcome, Outcome::Written(WriteOutcome::Deleted { keys, .. }) if keys == [Ok(())]));
+    assert!(
+        matches!(outcome, Outcome::Written(WriteOutcome::Deleted { keys, .. }) if keys == [Ok(Deleted::default())])
+    );
     assert_eq!((&log.effects.released[..], rows(&index)), (&[BlobId(2)][..], 0));
     assert_eq!(log.apply(&index, 5, put_part("u", 7, 1, inline("x"))), refused(Refusal::NoSuchUpload));
 }

@@ -216,6 +216,7 @@ impl Cluster {
                 head: false,
                 range: RangeSpec::All,
                 condition: Default::default(),
+                version: None,
                 seq: None,
             }),
         };
