@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgMatches, Command};
 use clap_complete::Shell;
 
+use crate::access::command::{self, Question};
 use crate::admin::fault::{FaultKind, FaultRequest};
 use crate::config::key::{KEYS, Role};
 
@@ -26,6 +27,15 @@ pub enum Cli {
     Cluster {
         /// What.
         action: ClusterAction,
+        /// Whether to print JSON.
+        json: bool,
+        /// The flags given, by name.
+        flags: Flags,
+    },
+    /// Look at or change who may do what.
+    Access {
+        /// What to ask the admin API.
+        question: Question,
         /// Whether to print JSON.
         json: bool,
         /// The flags given, by name.
@@ -129,6 +139,7 @@ pub fn command() -> Command {
                 ),
         )
         .subcommand(fault(&cluster, &node))
+        .subcommands(command::commands(&|command| with_flags(command, Role::Client).arg(output())))
         .subcommand(
             Command::new("config")
                 .about("Check or explain the configuration")
@@ -238,6 +249,12 @@ impl Cli {
         Ok(match name {
             "cluster" => Self::cluster(matches),
             "fault" => Self::fault(matches),
+            access if command::COMMANDS.contains(&access) => {
+                // The flags stand behind the last word.
+                let leaf = matches.subcommand().map_or(matches, |(_, leaf)| leaf);
+                let json = leaf.get_one::<String>("output").is_some_and(|format| format == "json");
+                Cli::Access { question: command::question(access, matches), json, flags: given(leaf) }
+            }
             "config" => match matches.subcommand() {
                 Some(("check", matches)) => {
                     let role = matches.get_one::<String>("role").and_then(|role| role_of(role)).unwrap_or(Role::Server);

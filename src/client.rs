@@ -84,6 +84,12 @@ impl AdminClient {
         serde_json::from_slice(&answer).map_err(|_| self.not_ours())
     }
 
+    /// Asks anything and gives the answer's JSON.
+    pub async fn raw(&self, method: Method, path: &str, body: Vec<u8>) -> Result<serde_json::Value, ClientError> {
+        let answer = self.call(method, path, body.into()).await?;
+        serde_json::from_slice(&answer).map_err(|_| self.not_ours())
+    }
+
     fn not_ours(&self) -> ClientError {
         ClientError::NotOurs { url: self.config.admin.clone() }
     }
@@ -134,7 +140,7 @@ mod tests {
     use super::*;
     use crate::admin::Admin;
     use crate::admin::cluster::RemoveNode;
-    use crate::cluster::tests::cluster;
+    use crate::cluster::tests::{access, cluster};
     use crate::config::Secret;
     use crate::http::HttpServer;
     use crate::status::tests::healthy;
@@ -148,7 +154,11 @@ mod tests {
     async fn client_and_api_understand_each_other() {
         let listener = TcpNet.listen("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let api = Admin::new(cluster(Some(healthy())), Some(Secret::new("sixteen-letters!")));
+        let api = Admin::new(
+            cluster(Some(healthy())),
+            access(cluster(Some(healthy()))),
+            Some(Secret::new("sixteen-letters!")),
+        );
         let server = HttpServer::start(listener, Arc::new(api));
 
         let right = client(&url, Some("sixteen-letters!")).unwrap();

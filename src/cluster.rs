@@ -130,17 +130,32 @@ impl Cluster {
         self.ask_leader(&view, GroupId::ROOT, Request::Root(RootRequest::RemoveNode { request, node })).await
     }
 
-    async fn ask_leader(&self, view: &ClusterView, group: GroupId, request: Request) -> Result<(), OperationError> {
+    /// Asks root's leader something and gives its answer, refusals included.
+    pub async fn root(&self, request: RootRequest) -> Result<Response, OperationError> {
+        let view = self.view().await.ok_or(OperationError::NoView)?;
+        self.call_leader(&view, GroupId::ROOT, Request::Root(request)).await
+    }
+
+    async fn call_leader(
+        &self,
+        view: &ClusterView,
+        group: GroupId,
+        request: Request,
+    ) -> Result<Response, OperationError> {
         let leader = status::leader(view, group).ok_or(OperationError::NoLeader(group))?;
         let heard = view.heartbeats.iter().find(|(heartbeat, _)| heartbeat.node.id == leader);
         let address =
             heard.map(|(heartbeat, _)| heartbeat.node.address.clone()).ok_or(OperationError::NoLeader(group))?;
         let target = Target { address, cluster: Some(view.cluster), node: Some(leader) };
-        match Remote::new(self.client.clone(), target).call(request, Body::empty()).await {
-            Ok((Response::Done, _)) => Ok(()),
-            Ok((Response::RootRefused(refusal), _)) => Err(OperationError::Refused(refusal)),
-            Ok(_) => Err(OperationError::OtherAnswer),
-            Err(error) => Err(OperationError::Call { group, error }),
+        let called = Remote::new(self.client.clone(), target).call(request, Body::empty()).await;
+        called.map(|(response, _)| response).map_err(|error| OperationError::Call { group, error })
+    }
+
+    async fn ask_leader(&self, view: &ClusterView, group: GroupId, request: Request) -> Result<(), OperationError> {
+        match self.call_leader(view, group, request).await? {
+            Response::Done => Ok(()),
+            Response::RootRefused(refusal) => Err(OperationError::Refused(refusal)),
+            _ => Err(OperationError::OtherAnswer),
         }
     }
 }
@@ -251,6 +266,11 @@ pub mod tests {
     pub fn cluster(view: Option<ClusterView>) -> Cluster {
         let client = Client::new(Seams::real(), ClusterSecret::new(""));
         Cluster::new(Arc::new(Still(view)), client, Arc::new(OsRandom))
+    }
+
+    /// Whom that cluster knows.
+    pub fn access(cluster: Cluster) -> crate::access::Access {
+        crate::access::Access::new(cluster, &ClusterSecret::new(""), Seams::real(), None, Default::default())
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all, select_all};
+use holdfast_gateway::audit::Auditor;
 use holdfast_gateway::auth::{Buckets, KeyError, Keyring, RootKey, Secret};
 use holdfast_gateway::membership::Membership;
 use holdfast_gateway::metrics::{self as gateway_metrics, GatewayMetrics};
@@ -28,6 +29,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::provision::{BadFile, Provision};
+use crate::access::{Access, AccessError, audit};
 use crate::admin::Admin;
 use crate::cluster::{Cluster, LocalViews, Views};
 use crate::config::Config;
@@ -39,6 +42,9 @@ use crate::status::Status;
 
 /// Pause before a default bucket is tried again.
 const BUCKET_AGAIN: Duration = Duration::from_millis(50);
+
+/// Pause before a provision file is tried again.
+const PROVISION_AGAIN: Duration = Duration::from_millis(200);
 
 /// How long work that outlives its client may take when the process stops.
 const TASKS_WITHIN: Duration = Duration::from_secs(10);
@@ -76,6 +82,17 @@ pub enum StartError {
     /// The root key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The provision file.
+    #[error("provision: {0}")]
+    Provision(#[from] BadFile),
+    /// The audit log.
+    #[error("audit log {}: {error}", path.display())]
+    Audit {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
 }
 
 /// What a process is made of.
@@ -163,6 +180,14 @@ impl Process {
         for node in planned {
             nodes.push(start_node(node, &config, &seams, &files).await?);
         }
+        let audit = match &config.audit_log {
+            None => audit::Log::default(),
+            Some(path) => {
+                audit::Log::open(&*files, path).map_err(|error| StartError::Audit { path: path.clone(), error })?
+            }
+        };
+        let read = |path: &std::path::Path| holdfast_replica::file::read(&*files, path);
+        let provision = config.provision.as_ref().map(|path| Provision::load(path, &read)).transpose()?;
         let client = Client::new(seams.clone(), secret(&config));
         let local: Option<Arc<dyn Service>> = nodes.first().map(Node::service);
 
@@ -180,7 +205,8 @@ impl Process {
                 let router = Router::new(membership.clone(), seams.clone(), RouterOptions::default());
                 let counters = Arc::new(GatewayMetrics::default());
                 let (server, tasks) =
-                    start_gateway(&config, root, &router, &seams, counters.clone(), faults.as_deref()).await?;
+                    start_gateway(&config, root, &router, &seams, counters.clone(), faults.as_deref(), audit.clone())
+                        .await?;
                 sources.push(Box::new(move || gateway_metrics::render(&counters)));
                 let counters = router.metrics().clone();
                 sources.push(Box::new(move || metrics::router(&counters)));
@@ -195,7 +221,12 @@ impl Process {
         };
         let cluster = Cluster::new(views, client, seams.random.clone());
         let ops = Arc::new(Ops::new(cluster.clone(), files, names, sources));
-        let admin = Admin::new(cluster, config.admin_token.clone());
+        let root = config.root.as_ref().map(|root| root.access.clone());
+        let access = Access::new(cluster.clone(), &secret(&config), seams.clone(), root, audit);
+        if let Some(wish) = provision {
+            buckets.spawn(stop.clone().run_until_cancelled_owned(bring_about(access.clone(), wish)));
+        }
+        let admin = Admin::new(cluster, access, config.admin_token.clone());
         let mut servers = Vec::new();
         if let Some(listener) = sockets.take(&config.admin_listen) {
             servers.push(HttpServer::start(listener, Arc::new(admin)));
@@ -273,6 +304,7 @@ async fn start_gateway(
     seams: &Seams,
     metrics: Arc<GatewayMetrics>,
     faults: Option<&Faults>,
+    audit: audit::Log,
 ) -> Result<(Gateway, TaskTracker), StartError> {
     let key = RootKey::new(root.access.clone(), Secret::new(root.secret.reveal()))?;
     let mut gateway = GatewayConfig::new(config.s3_listen.clone(), key.clone());
@@ -281,6 +313,8 @@ async fn start_gateway(
     if let Some(faults) = faults {
         gateway.closed = faults.down();
     }
+    gateway.audit = Auditor(Some(Arc::new(audit)));
+    gateway.oidc.clone_from(&config.oidc);
     gateway.trusted_proxies.clone_from(&config.trusted_proxies);
     let source = Arc::new(router.clone());
     gateway.keyring = Some(Arc::new(Keyring::new(key, &secret(config), seams.clock.clone(), Some(source))));
@@ -297,6 +331,22 @@ async fn start_gateway(
     let buckets: Arc<dyn Buckets> = Arc::new(router.clone());
     let server = Gateway::start(gateway, seams.clone(), service, Some(buckets), readiness, metrics).await?;
     Ok((server, tasks))
+}
+
+/// Applies what the file at start says, until that worked or cannot work.
+async fn bring_about(access: Access, wish: Provision) {
+    loop {
+        match access.provision(&wish).await {
+            Ok(applied) => {
+                for line in applied.changed {
+                    tracing::info!(what = line, "provisioned");
+                }
+                return;
+            }
+            Err(AccessError::Operation(_) | AccessError::Contention) => tokio::time::sleep(PROVISION_AGAIN).await,
+            Err(error) => return tracing::error!(%error, "the provision file cannot be applied"),
+        }
+    }
 }
 
 /// Creates buckets until each exists.

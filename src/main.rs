@@ -3,6 +3,7 @@
 //! Exit codes: 0 after an orderly stop, 1 when a running process fails or a command is refused, 2 when something is
 //! wrong with how it was started (one line on stderr says what).
 
+mod access;
 mod admin;
 mod cli;
 mod client;
@@ -81,6 +82,14 @@ fn main() -> ExitCode {
                 Err(error) => complain(MISUSED, &error),
             }
         }
+        Cli::Access { question, json, flags } => {
+            let client = settings(flags)
+                .and_then(|settings| Ok(AdminClient::new(Arc::new(TcpNet), ClientConfig::new(&settings, &read)?)?));
+            match client {
+                Ok(client) => run_access(&client, question, json),
+                Err(error) => complain(MISUSED, &error),
+            }
+        }
         Cli::Run { role, nodes, flags } => run::run(role, nodes as usize, flags),
     }
 }
@@ -101,6 +110,40 @@ fn settings(flags: cli::Flags) -> Result<config::layer::Layer, AnyError> {
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Ok(config::settings(flags, environment, &read)?)
+}
+
+/// Reads a file, or the standard input where the path is `-`.
+fn read_or_stdin(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    if path != Path::new("-") {
+        return read(path);
+    }
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::stdin(), &mut bytes)?;
+    Ok(Some(bytes))
+}
+
+fn run_access(client: &AdminClient, question: access::command::Question, json: bool) -> ExitCode {
+    let access::command::Question { method, path, body } = question;
+    let body = match body.bytes(&read_or_stdin) {
+        Ok(body) => body,
+        Err(error) => return complain(MISUSED, &error),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(FAILED, &error),
+    };
+    let method = ::http::Method::from_bytes(method.as_bytes()).expect("commands name methods of HTTP");
+    match runtime.block_on(client.raw(method, &path, body)) {
+        Ok(answer) if json => {
+            println!("{}", serde_json::to_string_pretty(&answer).expect("answers are always serializable"));
+            ExitCode::SUCCESS
+        }
+        Ok(answer) => {
+            print!("{}", access::print::text(&answer));
+            ExitCode::SUCCESS
+        }
+        Err(error) => complain(FAILED, &error),
+    }
 }
 
 fn run_client(client: &AdminClient, action: &ClusterAction, json: bool) -> ExitCode {

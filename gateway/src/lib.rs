@@ -1,5 +1,6 @@
 //! S3 gateway: speaks S3 to clients and `holdfast-wire` to replicas. Stateless.
 
+pub mod audit;
 pub mod auth;
 pub mod balance;
 pub mod body;
@@ -15,6 +16,7 @@ pub mod public_access;
 pub mod router;
 pub mod s3;
 pub mod server;
+pub mod sts;
 
 #[cfg(test)]
 mod fake;

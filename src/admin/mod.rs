@@ -5,6 +5,7 @@
 //! `Authorization: Bearer …`; without one the listener is on loopback, and requests that a web page on this machine
 //! could have made are refused.
 
+pub mod access;
 pub mod cluster;
 pub mod fault;
 pub mod openapi;
@@ -18,19 +19,22 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 
 use self::route::{Ask, Route};
+use crate::access::Access;
 use crate::cluster::Cluster;
 use crate::config::{Secret, peers};
 use crate::http::{Content, Handler, error};
 
 /// Everything that the API answers, in the order of its documentation.
 pub fn routes() -> impl Iterator<Item = &'static Route> {
-    [openapi::ROUTES, cluster::ROUTES, fault::ROUTES].into_iter().flatten()
+    [openapi::ROUTES, cluster::ROUTES, access::ROUTES, fault::ROUTES].into_iter().flatten()
 }
 
 /// What handlers work with.
 pub struct Context {
     /// The cluster, seen from this process.
     pub cluster: Cluster,
+    /// Whom it knows.
+    pub access: Access,
 }
 
 /// Answers the admin API.
@@ -41,8 +45,8 @@ pub struct Admin {
 
 impl Admin {
     /// The API over `cluster`, guarded by `token`.
-    pub fn new(cluster: Cluster, token: Option<Secret>) -> Self {
-        Self { context: Arc::new(Context { cluster }), token }
+    pub fn new(cluster: Cluster, access: Access, token: Option<Secret>) -> Self {
+        Self { context: Arc::new(Context { cluster, access }), token }
     }
 
     fn refusal(&self, request: &Request<Bytes>) -> Option<Response<Content>> {

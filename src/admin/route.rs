@@ -81,7 +81,6 @@ impl Ask {
     }
 
     /// The path's parameter number `at`, from 0.
-    #[expect(dead_code, reason = "the routes with parameters come next")]
     pub fn parameter(&self, at: usize) -> &str {
         self.parameters.get(at).map_or("", String::as_str)
     }

@@ -1,11 +1,11 @@
 //! The API from the outside: who may ask, what is answered, and that its description is whole.
 
 use super::*;
-use crate::cluster::tests::cluster;
+use crate::cluster::tests::{access, cluster};
 use crate::status::tests::healthy;
 
 fn admin(token: Option<&str>) -> Admin {
-    Admin::new(cluster(Some(healthy())), token.map(Secret::new))
+    Admin::new(cluster(Some(healthy())), access(cluster(Some(healthy()))), token.map(Secret::new))
 }
 
 async fn ask(
@@ -28,7 +28,7 @@ async fn the_status_is_json() {
     let (status, body) = ask(&admin(None), "GET", "/v1/cluster", &[], "").await;
     assert_eq!((status, &body["health"]), (200, &"ok".into()));
     assert_eq!(body["nodes"][1]["name"], "n2");
-    let silent = Admin::new(cluster(None), None);
+    let silent = Admin::new(cluster(None), access(cluster(None)), None);
     assert_eq!(ask(&silent, "GET", "/v1/cluster", &[], "").await.0, 503);
 }
 

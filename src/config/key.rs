@@ -140,6 +140,41 @@ pub const KEYS: &[Key] = &[
     key!("region", "NAME", "us-east-1", GATEWAY, "The region that clients sign for."),
     key!("s3-domains", "DOMAIN,…", "", GATEWAY, "Domains under which `BUCKET.DOMAIN` names a bucket."),
     key!(
+        "oidc-issuer",
+        "URL",
+        "",
+        GATEWAY,
+        "Identity provider whose tokens STS takes for `AssumeRoleWithWebIdentity`: the tokens' `iss`."
+    ),
+    key!(
+        "oidc-audience",
+        "NAME,…",
+        "sts.amazonaws.com",
+        GATEWAY,
+        "Audiences that such tokens may be for: their `aud`."
+    ),
+    key!(
+        "oidc-jwks",
+        "URL or FILE",
+        "",
+        GATEWAY,
+        "The provider's keys: an http:// URL or a file. Default: where the issuer's discovery document says."
+    ),
+    key!(
+        "provision",
+        "FILE",
+        "",
+        RUNNING,
+        "File with users, keys, policies and buckets (docs/access.md) that is applied at start."
+    ),
+    key!(
+        "audit-log",
+        "FILE",
+        "",
+        RUNNING,
+        "File that gets a line of JSON for every administrative change and refusal. Default: the process's log."
+    ),
+    key!(
         "trusted-proxies",
         "CIDR,…",
         "",

@@ -10,6 +10,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use holdfast_gateway::policy::value::Network;
+use holdfast_gateway::sts::jwt::KeySet;
+use holdfast_gateway::sts::oidc::{Jwks, OidcConfig};
 use holdfast_wire::id::{BucketName, NotABucketName};
 
 use key::{Key, Role};
@@ -88,6 +90,12 @@ pub struct Config {
     pub region: String,
     /// Domains of virtual-host addressing.
     pub s3_domains: Vec<String>,
+    /// The identity provider.
+    pub oidc: Option<OidcConfig>,
+    /// What to apply at start.
+    pub provision: Option<PathBuf>,
+    /// Where the audit log goes; `None`: into the process's log.
+    pub audit_log: Option<PathBuf>,
     /// Proxies whose word about clients is believed.
     pub trusted_proxies: Vec<Network>,
     /// Largest body inside a log entry, bytes.
@@ -319,6 +327,28 @@ impl Reader<'_> {
         self.set(key).map_or(String::new(), |(_, text)| text.to_owned())
     }
 
+    fn oidc(&self) -> Result<Option<OidcConfig>, ConfigError> {
+        let Some((_, issuer)) = self.set("oidc-issuer") else { return Ok(None) };
+        let jwks = match self.set("oidc-jwks") {
+            None => Jwks::Discovered,
+            Some((_, url)) if url.starts_with("http://") => Jwks::Url(url.to_owned()),
+            Some((name, path)) => {
+                let path = PathBuf::from(path);
+                let unreadable = |error| ConfigError::Unreadable { name: name.clone(), path: path.clone(), error };
+                let text = (self.read)(&path).map_err(unreadable)?;
+                let text = text.ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))?;
+                let keys = KeySet::parse(&text);
+                Jwks::Given(keys.ok_or_else(|| unreadable(io::ErrorKind::InvalidData.into()))?)
+            }
+        };
+        let audiences = self.list("oidc-audience");
+        Ok(Some(OidcConfig { issuer: issuer.to_owned(), audiences, jwks }))
+    }
+
+    fn path(&self, key: &str) -> Option<PathBuf> {
+        self.set(key).map(|(_, text)| PathBuf::from(text))
+    }
+
     fn number(&self, key: &str, min: u64, max: u64) -> Result<u64, ConfigError> {
         let (name, text) = self.set(key).unwrap_or_else(|| (key.to_owned(), ""));
         match text.parse() {
@@ -494,6 +524,9 @@ impl Config {
             default_buckets,
             region: from.text("region"),
             s3_domains: from.list("s3-domains"),
+            oidc: from.oidc()?,
+            provision: from.path("provision"),
+            audit_log: from.path("audit-log"),
             trusted_proxies: from.networks("trusted-proxies")?,
             inline_max: from.number("inline-max", 0, 1 << 20)?,
             cache_bytes: from.number("cache-bytes", 1 << 20, 1 << 40)?,

@@ -9,7 +9,7 @@ use holdfast_wire::seal::Seal;
 
 use super::keys::{RootKey, Secret};
 use super::who::Policies;
-use crate::policy::Policy;
+use crate::policy::{Malformed, Policy};
 
 /// What keys are [sealed](holdfast_wire::seal) for.
 pub const KEYS: &str = "access keys";
@@ -49,6 +49,15 @@ pub struct Directory {
     pub users: HashMap<String, Policies>,
     /// Roles by name.
     pub roles: HashMap<String, Role>,
+}
+
+/// The policies that speak about a user, its groups' included; the first that cannot be read otherwise.
+pub fn compile(identities: &Identities, user: &str) -> Result<Vec<(String, Policy)>, (String, Malformed)> {
+    let own = identities.users.get(user).into_iter().flat_map(|user| &user.policies);
+    let groups = identities.groups.values().filter(|group| group.members.contains(user));
+    let named = own.chain(groups.flat_map(|group| &group.policies));
+    let text = |name: &String| identities.policies.get(name).map_or("", String::as_str);
+    named.map(|name| Ok((name.clone(), Policy::identity(text(name)).map_err(|error| (name.clone(), error))?))).collect()
 }
 
 impl Directory {

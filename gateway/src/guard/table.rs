@@ -39,7 +39,7 @@ operations! {
     PostObject, PutObject, CopyObject, GetObject, HeadObject, DeleteObject, GetObjectAttributes, GetObjectTagging,
     PutObjectTagging, DeleteObjectTagging, GetObjectConfiguration, PutObjectConfiguration, DeleteObjectConfiguration,
     CreateMultipartUpload, UploadPart, UploadPartCopy, CompleteMultipartUpload, AbortMultipartUpload, ListParts,
-    SelectObjectContent, RestoreObject, Health, Unknown,
+    SelectObjectContent, RestoreObject, SecurityToken, Health, Unknown,
 }
 
 impl Operation {
@@ -305,6 +305,12 @@ struct Modified {
 
 /// What `method` on a path of this kind with this query asks for.
 pub fn operation(method: &Method, kind: Kind, query: &str, headers: &HeaderMap) -> Result<Operation, Refusal> {
+    if kind == Kind::Service && crate::sts::is_one(method, "/", headers) {
+        return match query.is_empty() {
+            true => Ok(Op::SecurityToken),
+            false => Err(not_implemented(query)),
+        };
+    }
     let Some(row) = Row::of(method, kind) else {
         return Err(method_not_allowed(method));
     };

@@ -16,9 +16,10 @@ use tracing::Instrument;
 use super::body::{Progress, Reply, Report, Upload};
 use super::connection::{Active, Pulse};
 use super::{READY_PATH, Shared};
+use crate::audit::{self, Record};
 use crate::auth::explain::Signed;
 use crate::auth::pass::Pass;
-use crate::auth::{Origin, Slot};
+use crate::auth::{Origin, Slot, Who};
 use crate::guard::refusal::{Cause, Refusal};
 use crate::guard::request_id::RequestId;
 use crate::guard::table::Operation;
@@ -45,6 +46,8 @@ pub struct Completion {
     whole: bool,
     origin: Origin,
     slot: Slot,
+    /// Whether it asks to go past a retention.
+    bypasses: bool,
     _permit: Option<Permit>,
     _active: Active,
 }
@@ -64,10 +67,34 @@ impl Completion {
             whole: false,
             origin: Origin::of(pulse.peer.ip(), false, &parts.headers, &shared.trusted_proxies),
             slot: Slot::default(),
+            bypasses: parts.headers.contains_key("x-amz-bypass-governance-retention"),
             _permit: None,
             _active: pulse.begin(),
             shared,
         }
+    }
+
+    /// Tells the audit log, where the request belongs into it.
+    fn audit(&self) {
+        let Some(sink) = &self.shared.audit.0 else { return };
+        if !audit::concerns(self.operation, self.bypasses, self.status) {
+            return;
+        }
+        let found = self.slot.found();
+        let who = found.who.as_ref().map_or_else(|| "unknown".to_owned(), Who::arn);
+        sink.record(&Record {
+            time_ms: self.shared.clock.unix_millis(),
+            interface: "s3",
+            who: &who,
+            access_key: found.who.as_ref().and_then(Who::access_key),
+            what: self.operation.name(),
+            resource: self.uri.path(),
+            result: audit::result(self.status),
+            status: self.status.as_u16(),
+            why: audit::why(&found),
+            source: Some(self.origin.address),
+            request_id: self.id.as_str(),
+        });
     }
 
     /// Bytes of the response went out.
@@ -336,6 +363,7 @@ fn refuse(refusal: &Refusal, completion: &Completion) -> Response<Content> {
 /// What every response carries.
 fn finish(mut response: Response<Content>, completion: &mut Completion) -> Response<Content> {
     completion.status = response.status();
+    completion.audit();
     let busy = response.status() == StatusCode::SERVICE_UNAVAILABLE;
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, completion.id.header());

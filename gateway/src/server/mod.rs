@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use holdfast_wire::handshake::ClusterSecret;
-use holdfast_wire::seam::{Listener, Seams};
+use holdfast_wire::seam::{Clock, Listener, Seams};
 use hyper_util::server::conn::auto;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::region::Region;
@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::Auditor;
 use crate::auth::{Access, Buckets, Keyring, Provider, RootKey};
 use crate::guard::host::{DomainError, Domains};
 use crate::guard::refusal::Cause;
@@ -34,6 +35,8 @@ use crate::guard::request_id::RequestIds;
 use crate::limits::{Gate, Limits};
 use crate::metrics::GatewayMetrics;
 use crate::policy::value::Network;
+use crate::sts::Sts;
+use crate::sts::oidc::{self, OidcConfig};
 
 /// The path on the S3 port that says whether this gateway can serve.
 pub const READY_PATH: &str = "/_health/ready";
@@ -63,6 +66,10 @@ pub struct GatewayConfig {
     pub keyring: Option<Arc<Keyring>>,
     /// Proxies whose word about a client's address and TLS is taken.
     pub trusted_proxies: Vec<Network>,
+    /// Who vouches for web identities.
+    pub oidc: Option<OidcConfig>,
+    /// Who is told of changes and refusals.
+    pub audit: Auditor,
     /// What is taken on at once.
     pub limits: Limits,
     /// While set, every request is answered with a 503: the fault API has "crashed" the process.
@@ -79,6 +86,8 @@ impl GatewayConfig {
             root,
             keyring: None,
             trusted_proxies: Vec::new(),
+            oidc: None,
+            audit: Auditor::default(),
             limits: Limits::default(),
             closed: Arc::default(),
         }
@@ -115,6 +124,8 @@ struct Shared {
     readiness: Readiness,
     closed: Arc<AtomicBool>,
     trusted_proxies: Vec<Network>,
+    audit: Auditor,
+    clock: Arc<dyn Clock>,
     metrics: Arc<GatewayMetrics>,
     stop: CancellationToken,
     kill: CancellationToken,
@@ -157,7 +168,7 @@ impl Gateway {
         let keyring = config.keyring.clone().unwrap_or_else(|| {
             Arc::new(Keyring::new(config.root.clone(), &ClusterSecret::new(""), seams.clock.clone(), None))
         });
-        let protocol = protocol(&config, domains.clone(), s3, keyring.clone(), buckets)?;
+        let protocol = protocol(&config, &seams, domains.clone(), s3, keyring.clone(), buckets)?;
         let unbound = |source| GatewayError::Listen { address: config.listen.clone(), source };
         let listener = seams.net.listen(&config.listen).await.map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
@@ -172,6 +183,8 @@ impl Gateway {
             readiness,
             closed: config.closed.clone(),
             trusted_proxies: config.trusted_proxies.clone(),
+            audit: config.audit.clone(),
+            clock: seams.clock.clone(),
             metrics,
             stop: stop.clone(),
             kill: kill.clone(),
@@ -209,6 +222,7 @@ impl Drop for Gateway {
 
 fn protocol(
     config: &GatewayConfig,
+    seams: &Seams,
     domains: Domains,
     s3: impl s3s::S3,
     keyring: Arc<Keyring>,
@@ -217,7 +231,7 @@ fn protocol(
     let region = Region::new(config.region.as_str().into()).map_err(|_| GatewayError::Region(config.region.clone()))?;
     let mut rules = S3Config::default();
     rules.expected_region = Some(region);
-    rules.sig_v4_allowed_services = vec!["s3".to_owned()];
+    rules.sig_v4_allowed_services = vec!["s3".to_owned(), "sts".to_owned()];
     rules.enable_sig_v2 = false;
     rules.put_object_max_size = Some(MAX_PUT);
     rules.post_object_max_file_size = MAX_PUT;
@@ -231,6 +245,8 @@ fn protocol(
     let mut builder = S3ServiceBuilder::new(s3);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(rules))));
     builder.set_host(domains);
+    let provider = config.oidc.clone().map(|oidc| oidc::Provider::new(oidc, seams.net.clone()));
+    builder.set_route(Sts::new(keyring.clone(), seams.random.clone(), provider));
     builder.set_auth(Provider(keyring.clone()));
     builder.set_access(Access::new(keyring, buckets, config.region.clone()));
     Ok(builder.build())

@@ -48,7 +48,7 @@ async fn cost_of_the_outer_layer() {
     let domains = Domains::new(&[]).unwrap();
     let root = config(Limits::default()).root;
     let keyring = Arc::new(Keyring::new(root, &ClusterSecret::new(""), Seams::real().clock, None));
-    let bare = protocol(&config(Limits::default()), domains, Bare, keyring, None).unwrap();
+    let bare = protocol(&config(Limits::default()), &Seams::real(), domains, Bare, keyring, None).unwrap();
     let guarded =
         Gateway::start(config(Limits::default()), Seams::real(), Bare, None, Arc::new(|| Ok(())), Arc::default());
     let guarded = guarded.await.unwrap();
