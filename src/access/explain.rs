@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use holdfast_gateway::audit::place;
 use holdfast_gateway::auth::directory::compile;
+use holdfast_gateway::policy::condition::fold;
 use holdfast_gateway::policy::principal::ACCOUNT;
 use holdfast_gateway::policy::{Caller, Decision, Facts, Policy, Question, Source, Standing, evaluate, public};
 use holdfast_gateway::public_access::PublicAccess;
@@ -112,7 +113,7 @@ pub fn explain(
         facts.insert("aws:userid".to_owned(), user.to_owned());
         facts.insert("aws:principalarn".to_owned(), who.clone());
     }
-    facts.extend(ask.facts.iter().map(|(key, value)| (key.to_ascii_lowercase(), value.clone())));
+    facts.extend(ask.facts.iter().map(|(key, value)| (fold(key), value.clone())));
     let facts = Known(facts);
     let names: Vec<(&str, &Policy)> = identity.iter().map(|(name, policy)| (name.as_str(), policy)).collect();
     let restrict = bucket.is_some_and(|bucket| PublicAccess::of(bucket).restrict_public_buckets);

@@ -138,9 +138,8 @@ impl RequestFacts<'_> {
 impl Facts for RequestFacts<'_> {
     fn values(&self, key: &str) -> Option<Vec<Cow<'_, str>>> {
         let (service, name) = key.split_once(':')?;
-        // Keys of conditions come in lower case; those of tags do not differ by it. Tags are told apart by what follows.
         let tag = |tags: &Tags, wanted: &str| {
-            let found = tags.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
+            let found = tags.iter().find(|(name, _)| name == wanted)?;
             Some(vec![Cow::Owned(found.1.clone())])
         };
         match (service, name.split_once('/')) {

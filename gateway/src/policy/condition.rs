@@ -10,6 +10,14 @@ use base64::engine::general_purpose::STANDARD;
 use super::pattern::Pattern;
 use super::value::{self, Network, Number};
 
+/// A condition key as it is looked up: in lower case, but for the key of a tag, whose case counts.
+pub fn fold(key: &str) -> String {
+    match key.split_once('/') {
+        Some((name, tag)) if name.contains(':') => format!("{}/{tag}", name.to_ascii_lowercase()),
+        _ => key.to_ascii_lowercase(),
+    }
+}
+
 /// What is known of a request.
 pub trait Facts {
     /// The values of a condition key (in lower case): `None` when the request has no such key, several for keys that hold

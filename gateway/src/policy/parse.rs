@@ -1,7 +1,7 @@
 //! The strict parser: every element is known, stands once, and has the type that it must have.
 
 use super::action::{self, Level};
-use super::condition::{BadCondition, Condition, Operator, is_known_key};
+use super::condition::{BadCondition, Condition, Operator, fold, is_known_key};
 use super::document::{Effect, Kind, Policy, Scope, Statement};
 use super::error::{Malformed, Problem};
 use super::json::Json;
@@ -264,7 +264,7 @@ impl Reader<'_> {
             let operator = Operator::parse(&name).ok_or_else(|| wrong(&at, Problem::Operator(name.clone())))?;
             for (key, values) in object(keys, &at, "an object")? {
                 let at = format!("{at}.{key}");
-                let lower = key.to_ascii_lowercase();
+                let lower = fold(&key);
                 let known = match self.kind {
                     Kind::Bucket => is_known_key(&lower),
                     Kind::Identity | Kind::Trust => {

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::condition::Facts;
+use super::condition::{Facts, fold};
 
 /// One step of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,7 +126,7 @@ fn variable(name: &str) -> Result<Step, BadVariable> {
     if !key.contains(':') || key.is_empty() || !key.chars().all(legal) {
         return Err(BadVariable);
     }
-    Ok(Step::Variable { key: key.to_ascii_lowercase(), default })
+    Ok(Step::Variable { key: fold(key), default })
 }
 
 /// Whether `steps` match all of `text`: one way back to the last `*` is enough.
