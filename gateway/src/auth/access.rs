@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use holdfast_wire::bucket::Bucket;
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{CopySource, DeleteObjectsInput, ObjectIdentifier, PostObjectInput, PutObjectTaggingInput};
 use s3s::post_policy::PostPolicyCondition;
@@ -363,7 +363,19 @@ impl S3Access for Access {
         }
         let input = &request.input;
         let place = Place { bucket: &input.bucket, key: &input.key, version: None };
-        self.authorize("PostObject", &parts(request, &who, None), place).await?;
+        // A form's fields require what the headers of the same names do.
+        let mut headers = request.headers.clone();
+        for (name, value) in [
+            ("x-amz-tagging", input.tagging.as_ref().map(|_| "form")),
+            ("x-amz-object-lock-mode", input.object_lock_mode.as_ref().map(|mode| mode.as_str())),
+            ("x-amz-object-lock-legal-hold", input.object_lock_legal_hold_status.as_ref().map(|hold| hold.as_str())),
+        ] {
+            if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+                headers.insert(name, value);
+            }
+        }
+        let parts = Parts { headers: &headers, ..parts(request, &who, None) };
+        self.authorize("PostObject", &parts, place).await?;
         request.extensions.insert(who);
         Ok(())
     }

@@ -161,7 +161,11 @@ table! {
         PutObjectTagging Object if "x-amz-tagging",
         PutObjectRetention Object if "x-amz-object-lock-mode",
         PutObjectLegalHold Object if "x-amz-object-lock-legal-hold";
-    PostObject: PutObject Object;
+    PostObject:
+        PutObject Object,
+        PutObjectTagging Object if "x-amz-tagging",
+        PutObjectRetention Object if "x-amz-object-lock-mode",
+        PutObjectLegalHold Object if "x-amz-object-lock-legal-hold";
     CopyObject:
         PutObject Object,
         PutObjectTagging Object if "x-amz-tagging",

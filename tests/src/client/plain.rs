@@ -34,12 +34,22 @@ pub async fn request(
     token: Option<&str>,
     body: impl Into<Bytes>,
 ) -> Result<(StatusCode, String), HttpError> {
-    const LIMIT: Duration = Duration::from_secs(5);
     let mut request = Request::builder().method(method).uri(path).header("host", authority);
     if let Some(token) = token {
         request = request.header("authorization", format!("Bearer {token}"));
     }
-    let request = request.body(Full::new(body.into()))?;
+    send(authority, request.body(Full::new(body.into()))?).await
+}
+
+/// Posts a form.
+pub async fn form(authority: &str, path: &str, form: impl Into<Bytes>) -> Result<(StatusCode, String), HttpError> {
+    let request = Request::post(path).header("host", authority);
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    send(authority, request.body(Full::new(form.into()))?).await
+}
+
+async fn send(authority: &str, request: Request<Full<Bytes>>) -> Result<(StatusCode, String), HttpError> {
+    const LIMIT: Duration = Duration::from_secs(5);
     let whole = async {
         let stream = TcpStream::connect(authority).await?;
         let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await?;
