@@ -74,6 +74,15 @@ impl Completion {
         }
     }
 
+    /// The path, and which configuration of it.
+    fn resource(&self) -> Cow<'_, str> {
+        let selector = self.uri.query().and_then(|query| guard::query::pairs(query).next());
+        match selector.filter(|_| self.operation.name().ends_with("Configuration")) {
+            Some(selector) => Cow::Owned(format!("{}?{}", self.uri.path(), selector.name)),
+            None => Cow::Borrowed(self.uri.path()),
+        }
+    }
+
     /// Tells the audit log, where the request belongs into it.
     fn audit(&self) {
         let Some(sink) = &self.shared.audit.0 else { return };
@@ -88,7 +97,7 @@ impl Completion {
             who: &who,
             access_key: found.who.as_ref().and_then(Who::access_key),
             what: self.operation.name(),
-            resource: self.uri.path(),
+            resource: &self.resource(),
             result: audit::result(self.status),
             status: self.status.as_u16(),
             why: audit::why(&found),
