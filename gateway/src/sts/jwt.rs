@@ -204,7 +204,7 @@ pub fn verify(
         return Err(BadToken::Algorithm);
     }
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| BadToken::Malformed)?;
-    let message = token[..head.len() + 1 + body.len()].as_bytes();
+    let message = &token.as_bytes()[..head.len() + 1 + body.len()];
     let fitting = keys.0.iter().filter(|key| key.fits(&header));
     let verdicts: Vec<bool> = fitting.filter_map(|key| key.signed(&header.alg, message, &signature)).collect();
     if verdicts.is_empty() {
