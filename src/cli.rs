@@ -1,15 +1,19 @@
 //! The command line. The flags of each command come from the table of keys.
 
+mod certs;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use clap_complete::Shell;
 
 use crate::access::command::{self, Question};
 use crate::admin::fault::{FaultKind, FaultRequest};
+use crate::certs::Action;
 use crate::config::key::{KEYS, Role};
+use crate::health;
 
 /// A parsed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +60,15 @@ pub enum Cli {
     Completions(Shell),
     /// Write manual pages into this directory.
     Man(PathBuf),
+    /// Ask the process on this machine how it is.
+    Health {
+        /// What.
+        question: health::Question,
+        /// The flags given, by name.
+        flags: Flags,
+    },
+    /// Make or look at certificates.
+    Certs(Action),
 }
 
 /// What to do with a cluster.
@@ -74,6 +87,24 @@ pub enum ClusterAction {
     Remove {
         /// The node.
         node: String,
+    },
+    /// Let a node give everything away.
+    Drain {
+        /// The node.
+        node: String,
+        /// Whether to end a drain instead.
+        cancel: bool,
+        /// Whether to wait until it holds nothing.
+        wait: bool,
+    },
+    /// Say whether a node that is being drained holds nothing any more.
+    Drained {
+        /// The node; the one that the configuration names by default.
+        node: Option<String>,
+        /// Whether to wait for it.
+        wait: bool,
+        /// Seconds to wait in the end.
+        linger: u64,
     },
     /// Let a node suffer, or recover; or show which do.
     Fault(FaultRequest),
@@ -135,11 +166,42 @@ pub fn command() -> Command {
                         .arg(node.clone()),
                 )
                 .subcommand(
+                    cluster("drain", "Let a node give all its copies and leaderships away, and wait for that")
+                        .arg(node.clone())
+                        .arg(switch("no-wait", "Return at once; `cluster drained --wait` waits"))
+                        .arg(switch("cancel", "End a drain: the node may hold things again")),
+                )
+                .subcommand(
+                    cluster("drained", "Say whether a node that is being drained holds nothing any more")
+                        .arg(Arg::new("NODE").help("The node's name or id [default: the one that `name` names]"))
+                        .arg(switch("wait", "Wait for it; over at once for a node that is not being drained"))
+                        .arg(
+                            Arg::new("linger")
+                                .long("linger")
+                                .value_name("SECONDS")
+                                .default_value("0")
+                                .value_parser(clap::value_parser!(u64).range(0..=600))
+                                .help("Then wait so long, until load balancers have heard that the process is leaving"),
+                        ),
+                )
+                .subcommand(
                     cluster("remove", "Take a node out of every group and out of the cluster").arg(node.clone()),
                 ),
         )
         .subcommand(fault(&cluster, &node))
         .subcommands(command::commands(&|command| with_flags(command, Role::Client).arg(output())))
+        .subcommand(
+            Command::new("health")
+                .about("Ask the process on this machine whether it is ready: for container health checks")
+                .args(KEYS.iter().filter(|key| HEALTH_KEYS.contains(&key.name)).map(flag))
+                .arg(
+                    Arg::new("live")
+                        .long("live")
+                        .action(ArgAction::SetTrue)
+                        .help("Ask only whether it answers, not whether it should get requests"),
+                ),
+        )
+        .subcommand(certs::command())
         .subcommand(
             Command::new("config")
                 .about("Check or explain the configuration")
@@ -195,6 +257,13 @@ fn fault(cluster: &dyn Fn(&'static str, &'static str) -> Command, node: &Arg) ->
                 .arg(node.clone())
                 .arg(ms.help("How much longer, milliseconds")),
         )
+}
+
+/// What `health` must know to find the ops listener.
+const HEALTH_KEYS: [&str; 4] = ["config", "ops-listen", "tls-cert", "tls-plain"];
+
+fn switch(name: &'static str, about: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(about)
 }
 
 fn output() -> Arg {
@@ -255,6 +324,11 @@ impl Cli {
                 let json = leaf.get_one::<String>("output").is_some_and(|format| format == "json");
                 Cli::Access { question: command::question(access, matches), json, flags: given(leaf) }
             }
+            "health" => {
+                let question = if matches.get_flag("live") { health::Question::Live } else { health::Question::Ready };
+                Cli::Health { question, flags: given(matches) }
+            }
+            "certs" => Cli::Certs(certs::action(matches)),
             "config" => match matches.subcommand() {
                 Some(("check", matches)) => {
                     let role = matches.get_one::<String>("role").and_then(|role| role_of(role)).unwrap_or(Role::Server);
@@ -308,10 +382,37 @@ impl Cli {
                 ClusterAction::TransferLeader { group, node: node() }
             }
             "remove" => ClusterAction::Remove { node: node() },
+            "drain" => {
+                let (cancel, wait) = (matches.get_flag("cancel"), !matches.get_flag("no-wait"));
+                ClusterAction::Drain { node: node(), cancel, wait: wait && !cancel }
+            }
+            "drained" => {
+                let node = matches.get_one::<String>("NODE").cloned();
+                let linger = matches.get_one::<u64>("linger").copied().unwrap_or_default();
+                ClusterAction::Drained { node, wait: matches.get_flag("wait"), linger }
+            }
             _ => ClusterAction::Status,
         };
         let json = matches.get_one::<String>("output").is_some_and(|format| format == "json");
         Cli::Cluster { action, json, flags: given(matches) }
+    }
+}
+
+/// What is wrong with a command line, without the usage.
+pub fn in_one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let what = lines.first().map_or("this is no command line", |line| line.trim_start_matches("error: "));
+    let rest = lines.iter().skip(1).take_while(|line| !line.starts_with("tip:") && !line.starts_with("Usage:"));
+    let rest: Vec<_> = rest.filter(|line| !line.starts_with('[') && !line.starts_with("For more")).copied().collect();
+    let tip = lines.iter().find_map(|line| line.strip_prefix("tip: "));
+    let mut said = what.to_owned();
+    if !rest.is_empty() {
+        said += &format!(" {}", rest.join(" "));
+    }
+    match tip {
+        Some(tip) => format!("{said} ({tip})"),
+        None => format!("{said} (--help tells more)"),
     }
 }
 
@@ -345,6 +446,16 @@ mod tests {
         let status =
             Cli::Cluster { action: ClusterAction::Status, json: true, flags: flags(&[("admin", "http://h:1")]) };
         assert_eq!(parse("holdfast cluster status -o json --admin http://h:1").unwrap(), status);
+        let action = ClusterAction::Drain { node: "n4".to_owned(), cancel: false, wait: true };
+        assert_eq!(
+            parse("holdfast cluster drain n4").unwrap(),
+            Cli::Cluster { action, json: false, flags: flags(&[]) }
+        );
+        let action = ClusterAction::Drained { node: None, wait: true, linger: 0 };
+        assert_eq!(
+            parse("holdfast cluster drained --wait").unwrap(),
+            Cli::Cluster { action, json: false, flags: flags(&[]) }
+        );
         let action = ClusterAction::TransferLeader { group: 3, node: "n2".to_owned() };
         assert_eq!(
             parse("holdfast cluster transfer-leader 3 n2").unwrap(),
@@ -372,6 +483,12 @@ mod tests {
         assert_eq!(parse("holdfast config keys").unwrap(), Cli::ConfigKeys);
         assert_eq!(parse("holdfast completions fish").unwrap(), Cli::Completions(Shell::Fish));
         assert_eq!(parse("holdfast man /m").unwrap(), Cli::Man("/m".into()));
+        let flags = flags(&[("ops-listen", "127.0.0.1:1")]);
+        let live = Cli::Health { question: health::Question::Live, flags };
+        assert_eq!(parse("holdfast health --live --ops-listen 127.0.0.1:1").unwrap(), live);
+        let subjects = vec!["n1".to_owned(), "n2=a,b".to_owned()];
+        let init = Action::Init { dir: "d".into(), subjects, days: 7 };
+        assert_eq!(parse("holdfast certs init d --name n1 --name n2=a,b --days 7").unwrap(), Cli::Certs(init));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::config::ClientConfig;
 use crate::status::Status;
+use crate::tls::{self, Dialer, Sources, TlsError, TlsNet};
 
 /// A call may take this long.
 const WITHIN: Duration = Duration::from_secs(15);
@@ -26,8 +27,14 @@ const ANSWER_MAX: usize = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Not a URL that this client speaks.
-    #[error("{0:?} is not an admin URL: expected http://HOST:PORT")]
+    #[error("{0:?} is not an admin URL: expected http://HOST:PORT or https://HOST:PORT")]
     Url(String),
+    /// Nobody to believe.
+    #[error("{0:?} speaks https: name the authority of its certificate with --ca or HOLDFAST_CA")]
+    NoAuthority(String),
+    /// The authority's file.
+    #[error("--ca: {0}")]
+    Authority(#[from] TlsError),
     /// Nobody answers.
     #[error("cannot reach the admin API at {url}: {reason} (name another node with --admin or HOLDFAST_ADMIN)")]
     Unreachable {
@@ -39,6 +46,12 @@ pub enum ClientError {
     /// The API says no.
     #[error("{0}")]
     Refused(String),
+    /// Nobody said which node.
+    #[error("which node? Name it, or set HOLDFAST_NAME")]
+    NoNode,
+    /// It holds things still.
+    #[error("{0}")]
+    NotDrained(String),
     /// The answer makes no sense.
     #[error("{url} did not answer like an admin API of this version")]
     NotOurs {
@@ -56,13 +69,30 @@ pub struct AdminClient {
 
 impl AdminClient {
     /// For the API that `config` names.
-    pub fn new(net: Arc<dyn Net>, config: ClientConfig) -> Result<AdminClient, ClientError> {
+    pub fn new(net: Arc<dyn Net>, config: ClientConfig, sources: &Sources) -> Result<AdminClient, ClientError> {
         let bad = || ClientError::Url(config.admin.clone());
         let url: Uri = config.admin.parse().map_err(|_| bad())?;
-        let authority = url.authority().filter(|_| url.scheme_str() == Some("http") && matches!(url.path(), "" | "/"));
-        let authority = authority.ok_or_else(bad)?;
-        let authority = if authority.port().is_some() { authority.to_string() } else { format!("{authority}:80") };
+        let secure = match url.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(bad()),
+        };
+        let authority = url.authority().filter(|_| matches!(url.path(), "" | "/")).ok_or_else(bad)?;
+        let port = if secure { 443 } else { 80 };
+        let authority = if authority.port().is_some() { authority.to_string() } else { format!("{authority}:{port}") };
+        let net: Arc<dyn Net> = if secure {
+            let ca = config.ca.as_ref().ok_or_else(|| ClientError::NoAuthority(config.admin.clone()))?;
+            let dialer = Dialer::new(&sources.clock, tls::authorities(sources, ca)?, None);
+            Arc::new(TlsNet { inner: net, dialer: Arc::new(dialer) })
+        } else {
+            net
+        };
         Ok(AdminClient { net, config, authority })
+    }
+
+    /// The node that the configuration names.
+    pub fn name(&self) -> Option<&str> {
+        self.config.name.as_deref()
     }
 
     /// The cluster's status.
@@ -135,7 +165,8 @@ impl AdminClient {
 
 #[cfg(test)]
 mod tests {
-    use holdfast_wire::seam::TcpNet;
+    use holdfast_replica::file::RealFiles;
+    use holdfast_wire::seam::{SystemClock, TcpNet};
 
     use super::*;
     use crate::admin::Admin;
@@ -146,8 +177,9 @@ mod tests {
     use crate::status::tests::healthy;
 
     fn client(admin: &str, token: Option<&str>) -> Result<AdminClient, ClientError> {
-        let config = ClientConfig { admin: admin.to_owned(), token: token.map(Secret::new) };
-        AdminClient::new(Arc::new(TcpNet), config)
+        let config = ClientConfig { admin: admin.to_owned(), token: token.map(Secret::new), ca: None, name: None };
+        let sources = Sources { files: Arc::new(RealFiles), clock: Arc::new(SystemClock) };
+        AdminClient::new(Arc::new(TcpNet), config, &sources)
     }
 
     #[tokio::test]
@@ -173,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn only_plain_urls_are_taken() {
+    fn only_urls_of_an_admin_api_are_taken() {
         assert_eq!(client("http://n1", None).unwrap().authority, "n1:80");
         assert_eq!(client("http://[::1]:9001/", None).unwrap().authority, "[::1]:9001");
         for url in ["n1:9001", "https://n1:9001", "http://n1:9001/v1", ""] {

@@ -130,6 +130,14 @@ impl Cluster {
         self.ask_leader(&view, GroupId::ROOT, Request::Root(RootRequest::RemoveNode { request, node })).await
     }
 
+    /// Lets a node, named by id or name, give everything away; or lets it hold things again.
+    pub async fn drain_node(&self, node: &str, drain: bool) -> Result<(), OperationError> {
+        let view = self.view().await.ok_or(OperationError::NoView)?;
+        let node = node_of(&view, node)?;
+        let request = RequestId(self.random.next_u128());
+        self.ask_leader(&view, GroupId::ROOT, Request::Root(RootRequest::DrainNode { request, node, drain })).await
+    }
+
     /// Asks root's leader something and gives its answer, refusals included.
     pub async fn root(&self, request: RootRequest) -> Result<Response, OperationError> {
         let view = self.view().await.ok_or(OperationError::NoView)?;

@@ -16,6 +16,7 @@ use holdfast_replica::file::Files;
 use holdfast_replica::group::Timings;
 use holdfast_replica::index::engine::{Engine, EngineError, Fjall, FjallOptions};
 use holdfast_replica::node::faults::Faults;
+use holdfast_replica::node::format::{self, FormatError};
 use holdfast_replica::node::{Node, NodeConfig, NodeError};
 use holdfast_wire::handshake::ClusterSecret;
 use holdfast_wire::heartbeat::ClusterView;
@@ -39,6 +40,7 @@ use crate::metrics;
 use crate::ops::{self, Ops, OpsHandler};
 use crate::sockets::{BindError, Sockets};
 use crate::status::Status;
+use crate::tls::Tls;
 
 /// Pause before a default bucket is tried again.
 const BUCKET_AGAIN: Duration = Duration::from_millis(50);
@@ -73,6 +75,9 @@ pub enum StartError {
         /// Why.
         error: EngineError,
     },
+    /// The data directory's form.
+    #[error(transparent)]
+    Format(#[from] FormatError),
     /// A replica.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -103,6 +108,8 @@ pub struct Plan {
     pub nodes: Vec<NodeConfig>,
     /// The listening sockets.
     pub sockets: Arc<Sockets>,
+    /// Certificates: those of the listeners are in use already.
+    pub tls: Arc<Tls>,
 }
 
 /// A running process.
@@ -114,6 +121,7 @@ pub struct Process {
     stop: CancellationToken,
     ops: Arc<Ops>,
     servers: Vec<HttpServer>,
+    tls: Arc<Tls>,
 }
 
 /// The parts that answer S3.
@@ -163,7 +171,7 @@ impl Views for RouterViews {
 impl Process {
     /// Starts everything. Returns when every part runs; the cluster may take longer to be ready.
     pub async fn start(plan: Plan, seams: Seams, files: Arc<dyn Files>) -> Result<Process, StartError> {
-        let Plan { config, nodes: planned, sockets } = plan;
+        let Plan { config, nodes: planned, sockets, tls } = plan;
         let seams = Seams { net: sockets.clone(), ..seams };
         let names: Vec<_> = planned.iter().map(|node| node.name.clone()).collect();
         let mut seeds: Vec<_> = config.peers.iter().map(|peer| peer.address.clone()).collect();
@@ -196,6 +204,8 @@ impl Process {
             let counted = meters.iter().filter_map(|(name, meter)| Some((name.clone(), meter()?)));
             metrics::nodes(&counted.collect::<Vec<_>>())
         })];
+        let certificates = tls.clone();
+        sources.push(Box::new(move || certificates.metrics()));
         let mut gateway = None;
         let (buckets, stop) = (TaskTracker::new(), CancellationToken::new());
         let views: Arc<dyn Views> = match (&config.root, local) {
@@ -235,7 +245,7 @@ impl Process {
             servers.push(HttpServer::start(listener, Arc::new(OpsHandler(ops.clone()))));
         }
         buckets.close();
-        Ok(Process { nodes, gateway, buckets, stop, ops, servers })
+        Ok(Process { nodes, gateway, buckets, stop, ops, servers, tls })
     }
 
     /// Waits until every group has a leader, every node of the process is ready, and the default buckets exist.
@@ -257,6 +267,11 @@ impl Process {
         self.buckets.wait().await;
     }
 
+    /// Takes over rotated certificates, for ever.
+    pub async fn watch_certificates(&self) {
+        self.tls.watch().await;
+    }
+
     /// Resolves with the reason once a replica cannot go on: the process must end at once.
     pub async fn failed(&self) -> String {
         if self.nodes.is_empty() {
@@ -265,10 +280,12 @@ impl Process {
         select_all(self.nodes.iter().map(|node| node.failed().boxed_local())).await.0
     }
 
-    /// Takes no more requests, lets those under way finish, hands leaderships over, and ends every part.
+    /// Hands leaderships over, takes no more requests, lets those under way finish, and ends every part.
     pub async fn stop(self) {
         self.ops.drain();
         self.stop.cancel();
+        // Whoever writes through other gateways is not to wait for the slowest request of this one.
+        join_all(self.nodes.iter().map(Node::hand_over)).await;
         self.buckets.wait().await;
         if let Some(S3 { server, tasks, membership, .. }) = self.gateway {
             server.stop().await;
@@ -291,6 +308,7 @@ async fn start_node(
 ) -> Result<Node, StartError> {
     let path = node.data.join("index");
     files.create_dir_all(&node.data).map_err(|error| StartError::Data { path: node.data.clone(), error })?;
+    format::check(&**files, &node.data)?;
     let options = FjallOptions { cache_bytes: config.cache_bytes, ..FjallOptions::default() };
     let engine = Fjall::open(&path, options).map_err(|error| StartError::Index { path, error })?;
     let engine: Arc<dyn Engine> = Arc::new(engine);

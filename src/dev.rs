@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::compose::{self, Plan};
 use crate::config::{Config, Peer, RootKey, Secret, peers};
 use crate::sockets::{BindError, Sockets};
+use crate::tls::{Port, Tls};
 
 /// What is kept between starts.
 #[derive(Default, Serialize, Deserialize)]
@@ -61,6 +62,7 @@ pub async fn plan(
     mut config: Config,
     nodes: usize,
     sockets: Arc<Sockets>,
+    tls: Arc<Tls>,
     files: &dyn Files,
     random: &dyn Random,
 ) -> Result<Plan, DevError> {
@@ -113,7 +115,7 @@ pub async fn plan(
             ..common.clone()
         })
         .collect();
-    Ok(Plan { config, nodes, sockets })
+    Ok(Plan { config, nodes, sockets, tls })
 }
 
 /// An access key id of 20 and a secret of 40 characters, like those of AWS.
@@ -166,14 +168,20 @@ pub fn greeting(config: &Config, nodes: usize, took: std::time::Duration) -> Str
     let region = &config.region;
     let plural = if nodes == 1 { "node" } else { "nodes" };
     let seconds = took.as_secs_f64();
-    let status = if admin == "127.0.0.1:9001" { String::new() } else { format!(" --admin http://{admin}") };
+    let scheme = |port| if config.tls.covers(port) { "https" } else { "http" };
+    let (s3, admin, ops) = (
+        format!("{}://{s3}", scheme(Port::S3)),
+        format!("{}://{admin}", scheme(Port::Admin)),
+        format!("{}://{ops}", scheme(Port::Ops)),
+    );
+    let status = if admin == "http://127.0.0.1:9001" { String::new() } else { format!(" --admin {admin}") };
     format!(
         "\nHoldfast is ready after {seconds:.2} s: {nodes} {plural}, data in {data}\n\n\
-         \x20 S3       http://{s3}\n\
-         \x20 admin    http://{admin}        (holdfast cluster status{status})\n\
-         \x20 metrics  http://{ops}/metrics\n\n\
+         \x20 S3       {s3}\n\
+         \x20 admin    {admin}        (holdfast cluster status{status})\n\
+         \x20 metrics  {ops}/metrics\n\n\
          Copy and paste:\n\n\
-         \x20 export AWS_ENDPOINT_URL=http://{s3} AWS_REGION={region}\n\
+         \x20 export AWS_ENDPOINT_URL={s3} AWS_REGION={region}\n\
          \x20 export AWS_ACCESS_KEY_ID={access} AWS_SECRET_ACCESS_KEY={secret}\n\
          \x20 aws s3 mb s3://demo\n\
          \x20 aws s3 cp README.md s3://demo/\n\
@@ -187,7 +195,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use holdfast_replica::file::RealFiles;
-    use holdfast_wire::seam::{OsRandom, TcpNet};
+    use holdfast_wire::seam::{OsRandom, SystemClock, TcpNet};
 
     use super::*;
     use crate::config::key::Role;
@@ -199,7 +207,9 @@ mod tests {
         let flags = flags.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let layer = layer::merge([layer, layer::flags(flags).unwrap()]);
         let config = Config::new(Role::Dev, &layer, &|_| Ok(None)).unwrap();
-        plan(config, nodes, sockets.clone(), &RealFiles, &OsRandom).await
+        let sources = crate::tls::Sources { files: Arc::new(RealFiles), clock: Arc::new(SystemClock) };
+        let tls = Arc::new(Tls::load(&config.tls, sources).unwrap());
+        plan(config, nodes, sockets.clone(), tls, &RealFiles, &OsRandom).await
     }
 
     fn fresh() -> Arc<Sockets> {

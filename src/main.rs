@@ -5,12 +5,16 @@
 
 mod access;
 mod admin;
+mod certs;
 mod cli;
 mod client;
+mod clock;
 mod cluster;
 mod compose;
 mod config;
 mod dev;
+mod drain;
+mod health;
 mod http;
 mod lock;
 mod logging;
@@ -20,17 +24,21 @@ mod ops;
 mod run;
 mod sockets;
 mod status;
+mod tls;
 
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
+use clap::error::ErrorKind;
 use cli::{Cli, ClusterAction};
 use client::AdminClient;
 use config::{ClientConfig, Config, LogConfig};
 use holdfast_replica::file::{self, RealFiles};
-use holdfast_wire::seam::TcpNet;
+use holdfast_wire::seam::{SystemClock, TcpNet};
+use tls::Sources;
 
 const FAILED: u8 = 1;
 const MISUSED: u8 = 2;
@@ -38,7 +46,10 @@ const MISUSED: u8 = 2;
 fn main() -> ExitCode {
     let cli = match Cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => error.exit(),
+        Err(error) if error.exit_code() == 0 || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            error.exit()
+        }
+        Err(error) => return complain(MISUSED, &cli::in_one_line(&error)),
     };
     match cli {
         Cli::ConfigKeys => {
@@ -75,8 +86,9 @@ fn main() -> ExitCode {
             }
         }
         Cli::Cluster { action, json, flags } => {
-            let client = settings(flags)
-                .and_then(|settings| Ok(AdminClient::new(Arc::new(TcpNet), ClientConfig::new(&settings, &read)?)?));
+            let client = settings(flags).and_then(|settings| {
+                Ok(AdminClient::new(Arc::new(TcpNet), ClientConfig::new(&settings, &read)?, &sources())?)
+            });
             match client {
                 Ok(client) => run_client(&client, &action, json),
                 Err(error) => complain(MISUSED, &error),
@@ -84,12 +96,23 @@ fn main() -> ExitCode {
         }
         Cli::Access { question, json, flags } => {
             let client = settings(flags)
-                .and_then(|settings| Ok(AdminClient::new(Arc::new(TcpNet), ClientConfig::new(&settings, &read)?)?));
+                .and_then(|settings| Ok(AdminClient::new(Arc::new(TcpNet), ClientConfig::new(&settings, &read)?, &sources())?));
             match client {
                 Ok(client) => run_access(&client, question, json),
                 Err(error) => complain(MISUSED, &error),
             }
         }
+        Cli::Health { question, flags } => match settings(flags).and_then(|settings| Ok(config::ops(&settings)?)) {
+            Ok(place) => run_health(&place, question),
+            Err(error) => complain(MISUSED, &error),
+        },
+        Cli::Certs(action) => match certs::run(&action, &sources()) {
+            Ok(lines) => {
+                lines.iter().for_each(|line| println!("{line}"));
+                ExitCode::SUCCESS
+            }
+            Err(error) => complain(MISUSED, &error),
+        },
         Cli::Run { role, nodes, flags } => run::run(role, nodes as usize, flags),
     }
 }
@@ -101,6 +124,10 @@ fn complain(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
     ExitCode::from(code)
 }
 
+fn sources() -> Sources {
+    Sources { files: Arc::new(RealFiles), clock: Arc::new(SystemClock) }
+}
+
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     file::read(&RealFiles, path)
 }
@@ -110,6 +137,17 @@ fn settings(flags: cli::Flags) -> Result<config::layer::Layer, AnyError> {
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     Ok(config::settings(flags, environment, &read)?)
+}
+
+fn run_health(place: &health::Place, question: health::Question) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(FAILED, &error),
+    };
+    match runtime.block_on(health::ask(Arc::new(TcpNet), &sources(), place, question)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(unwell) => complain(FAILED, &unwell),
+    }
 }
 
 /// Reads a file, or the standard input where the path is `-`.
@@ -168,6 +206,18 @@ fn run_client(client: &AdminClient, action: &ClusterAction, json: bool) -> ExitC
             }
             ClusterAction::Remove { node } => {
                 client.post("/v1/cluster/remove-node", &admin::cluster::RemoveNode { node: node.clone() }).await
+            }
+            ClusterAction::Drain { node, cancel, wait } => {
+                let body = admin::cluster::DrainNode { node: node.clone(), drain: !cancel };
+                client.post("/v1/cluster/drain-node", &body).await?;
+                if *wait { drain::watch(client, node, drain::Look::Ordered).await } else { Ok(()) }
+            }
+            ClusterAction::Drained { node, wait, linger } => {
+                let node = node.clone().or_else(|| client.name().map(str::to_owned));
+                let look = if *wait { drain::Look::Wait } else { drain::Look::Once };
+                drain::watch(client, &node.ok_or(client::ClientError::NoNode)?, look).await?;
+                tokio::time::sleep(Duration::from_secs(*linger)).await;
+                Ok(())
             }
             ClusterAction::Fault(request) => {
                 let faults: Vec<admin::fault::NodeFaults> = client.ask("/v1/fault", request).await?;

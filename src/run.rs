@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_replica::file::RealFiles;
-use holdfast_wire::seam::Seams;
+use holdfast_wire::seam::{Net, Seams};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::cli::Flags;
 use crate::compose::{self, Plan, Process};
 use crate::config::key::Role;
-use crate::config::{Config, LogConfig};
+use crate::config::{Config, LogConfig, peers};
 use crate::lock::DataLock;
 use crate::sockets::Sockets;
-use crate::{AnyError, FAILED, MISUSED, complain, dev, logging};
+use crate::tls::{self, Port, Tls, TlsNet};
+use crate::{AnyError, FAILED, MISUSED, clock, complain, dev, logging};
 
 /// Threads that run requests, unless configured.
 const THREADS_MAX: usize = 4;
@@ -117,6 +118,7 @@ async fn live(config: Config, nodes: usize) -> ExitCode {
             std::process::exit(FAILED.into());
         }
         () = ready => {}
+        () = process.watch_certificates() => {}
     }
     tracing::info!("stopping");
     tokio::select! {
@@ -128,22 +130,57 @@ async fn live(config: Config, nodes: usize) -> ExitCode {
     }
 }
 
-/// Binds every listener.
+/// Binds every listener, and loads the certificates for them.
 async fn plan(mut config: Config, nodes: usize) -> Result<Plan, AnyError> {
     let seams = Seams::real();
-    let sockets = Arc::new(Sockets::new(seams.net.clone()));
-    if config.role == Role::Dev {
-        return Ok(dev::plan(config, nodes, sockets, &RealFiles, &*seams.random).await?);
-    }
+    clock::check(&*seams.clock)?;
+    let sources = tls::Sources { files: Arc::new(RealFiles), clock: seams.clock.clone() };
+    let certificates = Arc::new(Tls::load(&config.tls, sources)?);
+    let net: Arc<dyn Net> = match certificates.dialer() {
+        Some(dialer) => Arc::new(TlsNet { inner: seams.net.clone(), dialer }),
+        None => seams.net.clone(),
+    };
+    let sockets = Arc::new(Sockets::new(net));
+    let plan = if config.role == Role::Dev {
+        dev::plan(config, nodes, sockets, certificates, &RealFiles, &*seams.random).await?
+    } else {
+        if config.role.has_gateway() {
+            config.s3_listen = sockets.bind(&config.s3_listen, "S3").await?;
+        }
+        config.admin_listen = sockets.bind(&config.admin_listen, "the admin API").await?;
+        config.ops_listen = sockets.bind(&config.ops_listen, "metrics and health").await?;
+        let mut nodes = Vec::new();
+        if config.role.has_replica() {
+            config.peer_listen = sockets.bind(&config.peer_listen, "peers").await?;
+            nodes.push(compose::node_config(&config));
+        }
+        Plan { config, nodes, sockets, tls: certificates }
+    };
+    protect(&plan);
+    Ok(plan)
+}
+
+/// Puts TLS on the listeners that are to have it, and says which others can be overheard.
+fn protect(plan: &Plan) {
+    let Plan { config, sockets, tls, .. } = plan;
+    let mut listeners = vec![(Port::Admin, &config.admin_listen, "admin API"), (Port::Ops, &config.ops_listen, "ops")];
     if config.role.has_gateway() {
-        config.s3_listen = sockets.bind(&config.s3_listen, "S3").await?;
+        listeners.push((Port::S3, &config.s3_listen, "S3"));
     }
-    config.admin_listen = sockets.bind(&config.admin_listen, "the admin API").await?;
-    config.ops_listen = sockets.bind(&config.ops_listen, "metrics and health").await?;
-    let mut nodes = Vec::new();
-    if config.role.has_replica() {
-        config.peer_listen = sockets.bind(&config.peer_listen, "peers").await?;
-        nodes.push(compose::node_config(&config));
+    for (port, address, purpose) in listeners {
+        match tls.server(port).filter(|_| config.tls.covers(port)) {
+            Some(acceptor) => sockets.protect(address, acceptor),
+            // Metrics and health say nothing that is secret.
+            None if port == Port::Ops || peers::is_loopback(address) => {}
+            None => tracing::warn!(purpose, address, "this listener is not encrypted (tls-cert, tls-key)"),
+        }
     }
-    Ok(Plan { config, nodes, sockets })
+    match tls.peers() {
+        Some(acceptor) => sockets.protect(&config.peer_listen, acceptor),
+        None if config.peer_listen.is_empty() || peers::is_loopback(&config.peer_listen) => {}
+        None => tracing::warn!(
+            address = config.peer_listen,
+            "what nodes say to each other is not encrypted (peer-cert, peer-key, peer-ca)"
+        ),
+    }
 }

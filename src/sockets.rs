@@ -10,6 +10,8 @@ use futures::future::BoxFuture;
 use holdfast_wire::seam::{Connection, Listener, Net};
 use parking_lot::Mutex;
 
+use crate::tls::{Acceptor, TlsListener};
+
 /// A network that hands out listeners bound beforehand.
 pub struct Sockets {
     net: Arc<dyn Net>,
@@ -54,6 +56,14 @@ impl Sockets {
         };
         self.bound.lock().insert(bound.clone(), listener);
         Ok(bound)
+    }
+
+    /// From now on the listener bound for `address` speaks TLS.
+    pub fn protect(&self, address: &str, acceptor: Arc<Acceptor>) {
+        let mut bound = self.bound.lock();
+        if let Some(inner) = bound.remove(address) {
+            bound.insert(address.to_owned(), Box::new(TlsListener { inner, acceptor }));
+        }
     }
 
     /// The listener bound for `address`.

@@ -1,5 +1,6 @@
 //! The cluster's status: what one process sees, as facts, and in words what is wrong with it. Pure.
 
+pub mod drain;
 mod text;
 
 use std::collections::BTreeSet;
@@ -40,6 +41,10 @@ pub struct Status {
     pub health: Health,
     /// What is wrong, a sentence each.
     pub problems: Vec<String>,
+    /// What the cluster is doing about it, or about something else.
+    pub doing: Vec<String>,
+    /// What is left for you to do.
+    pub todo: Vec<String>,
     /// The nodes that are not removed, by id.
     pub nodes: Vec<Node>,
     /// The groups, root first.
@@ -61,6 +66,8 @@ pub struct Node {
     pub heartbeat_age_ms: Option<u64>,
     /// Why it does not serve, if it says so.
     pub not_ready: Option<String>,
+    /// Whether it is giving everything away, to be removed.
+    pub draining: bool,
     /// Software version.
     pub version: String,
     /// How busy it was; `None`: never heard.
@@ -134,6 +141,8 @@ impl Status {
             cluster: view.cluster.to_string(),
             health: Health::Ok,
             problems: Vec::new(),
+            doing: Vec::new(),
+            todo: Vec::new(),
             nodes: nodes(view),
             groups: view.layout.map.groups.iter().map(|place| group(view, place)).collect(),
         };
@@ -144,6 +153,19 @@ impl Status {
     fn problem(&mut self, health: Health, text: String) {
         self.health = self.health.max(health);
         self.problems.push(text);
+    }
+
+    fn doing(&mut self, text: String) {
+        if !self.doing.contains(&text) {
+            self.doing.push(text);
+        }
+    }
+
+    fn todo(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.todo.contains(&text) {
+            self.todo.push(text);
+        }
     }
 
     /// A node as people call it.
@@ -171,6 +193,7 @@ impl Status {
         let versions: BTreeSet<_> = self.nodes.iter().filter(|n| n.alive).map(|n| n.version.clone()).collect();
         if versions.len() > 1 {
             let versions: Vec<_> = versions.into_iter().collect();
+            self.todo("finish the upgrade: replace the older nodes one by one, each when the one before is ready");
             self.problem(Health::Degraded, format!("the nodes run different versions: {}", versions.join(", ")));
         }
     }
@@ -183,10 +206,25 @@ impl Status {
                 None => "has not been heard yet".to_owned(),
             };
             self.problem(Health::Degraded, format!("node {name} at {} {since}", node.address));
+            let short = &node.name;
+            self.todo(format!(
+                "look after {short}: is its process, machine, network well? It catches up by itself when it is back. If its \
+                 disk is lost, start it on an empty one: it takes its old place. If it is gone for good: `holdfast cluster \
+                 remove {short}`"
+            ));
             return;
         }
         if let Some(reason) = &node.not_ready {
             self.problem(Health::Degraded, format!("node {name} is not ready: {reason}"));
+            self.doing(format!("{} is starting; it needs a majority of every group it is in", node.name));
+        }
+        if node.draining
+            && let Some(progress) = drain::progress(self, &node.id.to_string())
+        {
+            match progress {
+                drain::Progress::Empty { .. } => self.todo(progress.to_string()),
+                progress => self.doing(progress.to_string()),
+            }
         }
         if let Some(load) = &node.load
             && load.disk_total_bytes > 0
@@ -194,6 +232,10 @@ impl Status {
         {
             let free = load.disk_free_bytes >> 20;
             self.problem(Health::Degraded, format!("node {name} has only {free} MiB of disk left"));
+            self.todo(format!(
+                "give {} a larger disk, delete objects, or add nodes; a full disk takes no writes",
+                node.name
+            ));
         }
     }
 
@@ -209,8 +251,13 @@ impl Status {
                 Health::Unavailable,
                 format!("{what} has lost its majority ({alive} of {of} voters alive): {stopped}"),
             );
+            self.todo(format!(
+                "bring back enough of the silent nodes that {quorum} of {of} voters of {what} live, with their disks as they \
+                 were: do not wipe or remove them"
+            ));
         } else if group.leader.is_none() {
             self.problem(Health::Unavailable, format!("{what} has no leader; an election should end within seconds"));
+            self.doing(format!("{what} elects a leader"));
         }
         let front = group.members.iter().map(|member| member.committed).max().unwrap_or(0);
         for voter in &group.voters {
@@ -223,11 +270,13 @@ impl Status {
                 Some(member) => {
                     let lag = front.saturating_sub(member.applied);
                     if lag > LAG_ENTRIES {
+                        self.doing(format!("{name} catches up in {what}"));
                         self.problem(Health::Degraded, format!("node {name} is {lag} entries behind in {what}"));
                     }
                     if member.missing_blobs > 0 {
                         let count = member.missing_blobs;
                         self.problem(Health::Degraded, format!("node {name} has {count} blobs of {what} yet to fetch"));
+                        self.doing(format!("{name} fetches what it lacks of {what} from other copies"));
                     }
                 }
             }
@@ -250,6 +299,7 @@ fn nodes(view: &ClusterView) -> Vec<Node> {
                 alive: heard.is_some_and(|(_, age)| *age < ALIVE_WITHIN_MS),
                 heartbeat_age_ms: heard.map(|(_, age)| *age),
                 not_ready: said.and_then(|said| said.not_ready.clone()),
+                draining: view.layout.draining.contains(&info.id),
                 version: said.map_or(&info.version, |said| &said.node.version).clone(),
                 load: said.map(|said| said.load.into()),
             }

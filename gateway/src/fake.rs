@@ -117,6 +117,7 @@ impl Fleet {
         let voters: Vec<_> = (1..=nodes).map(NodeId).collect();
         let layout = Layout {
             version: 1,
+            draining: Vec::new(),
             nodes: voters.iter().map(|id| info(*id)).collect(),
             map: map(1, HashRange::tile(shards), &voters),
         };

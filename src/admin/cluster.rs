@@ -46,6 +46,16 @@ pub const ROUTES: &[Route] = &[
         answer: Answer::Nothing,
         handle: |context, ask| remove_node(context, ask).boxed(),
     },
+    Route {
+        method: Method::POST,
+        path: "/v1/cluster/drain-node",
+        about: "Let a node give all its copies and leaderships away, or end that; the status shows how far it is",
+        command: "cluster drain",
+        query: &[],
+        body: Some(SchemaGenerator::subschema_for::<DrainNode>),
+        answer: Answer::Nothing,
+        handle: |context, ask| drain_node(context, ask).boxed(),
+    },
 ];
 
 /// Body of `transfer-leader`.
@@ -66,6 +76,16 @@ pub struct RemoveNode {
     pub node: String,
 }
 
+/// Body of `drain-node`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrainNode {
+    /// The node: name or id.
+    pub node: String,
+    /// `false` ends a drain: the node may hold things again.
+    pub drain: bool,
+}
+
 async fn status(context: Arc<Context>) -> Response<Content> {
     match context.cluster.view().await {
         Some(view) => json(StatusCode::OK, &Status::of(&view)),
@@ -83,6 +103,13 @@ async fn transfer_leader(context: Arc<Context>, ask: Ask) -> Response<Content> {
 async fn remove_node(context: Arc<Context>, ask: Ask) -> Response<Content> {
     match ask.body() {
         Ok(RemoveNode { node }) => done(context.cluster.remove_node(&node).await),
+        Err(problem) => error(StatusCode::BAD_REQUEST, &problem),
+    }
+}
+
+async fn drain_node(context: Arc<Context>, ask: Ask) -> Response<Content> {
+    match ask.body() {
+        Ok(DrainNode { node, drain }) => done(context.cluster.drain_node(&node, drain).await),
         Err(problem) => error(StatusCode::BAD_REQUEST, &problem),
     }
 }

@@ -120,6 +120,32 @@ pub const KEYS: &[Key] = &[
         RUNNING,
         "Where metrics and health are served, without authentication (`dev`: 127.0.0.1:9002)."
     ),
+    key!(
+        "tls-cert",
+        "FILE",
+        "",
+        RUNNING,
+        "Certificate chain (PEM) of the S3, admin and ops listeners, with `tls-key`; without it they are plain. Rotated \
+         files are taken over within seconds."
+    ),
+    key!("tls-key", "FILE", "", RUNNING, "Private key (PEM) of `tls-cert`."),
+    key!(
+        "tls-plain",
+        "LISTENER,…",
+        "",
+        RUNNING,
+        "Listeners that stay plain although there is a certificate: any of `s3`, `admin`, `ops`."
+    ),
+    key!(
+        "peer-cert",
+        "FILE",
+        "",
+        MEMBER,
+        "Certificate chain (PEM) that this process shows to nodes; with `peer-key` and `peer-ca` everything between \
+         nodes is encrypted, and both sides must show a certificate. The same on every process of the cluster."
+    ),
+    key!("peer-key", "FILE", "", MEMBER, "Private key (PEM) of `peer-cert`."),
+    key!("peer-ca", "FILE", "", MEMBER, "Authorities (PEM) of which every node must show a certificate."),
     key!("shards", "COUNT", "4", REPLICA, "How many shards a new cluster starts with (1 to 256)."),
     key!("replicas", "COUNT", "3", NAMED, "How many nodes keep each shard (1 to 7)."),
     key!(
@@ -135,7 +161,8 @@ pub const KEYS: &[Key] = &[
     ),
     key!(secret "root-secret-key", GATEWAY, "Secret key of the root user, 8 to 128 characters."),
     key!(secret "admin-token", ALL, "Bearer token of the admin API, at least 16 characters."),
-    key!("admin", "URL", "http://127.0.0.1:9001", CLIENT, "Admin API that `holdfast cluster` talks to."),
+    key!("admin", "URL", "http://127.0.0.1:9001", CLIENT, "Admin API that `holdfast cluster` talks to, http or https."),
+    key!("ca", "FILE", "", CLIENT, "Authorities (PEM) that an admin API with https is believed by."),
     key!("default-buckets", "NAME,…", "", GATEWAY, "Buckets that are created at start if they do not exist."),
     key!("region", "NAME", "us-east-1", GATEWAY, "The region that clients sign for."),
     key!("s3-domains", "DOMAIN,…", "", GATEWAY, "Domains under which `BUCKET.DOMAIN` names a bucket."),

@@ -1,10 +1,13 @@
 //! The configuration: read in layers, checked whole, never looked up again. Every refusal is one line that names the
 //! key as the user wrote it.
 
+mod client;
 pub mod key;
 pub mod layer;
+mod log;
 pub mod peers;
 mod secret;
+mod tls;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,22 +17,17 @@ use holdfast_gateway::sts::jwt::KeySet;
 use holdfast_gateway::sts::oidc::{Jwks, OidcConfig};
 use holdfast_wire::id::{BucketName, NotABucketName};
 
+pub use client::{ClientConfig, ops};
 use key::{Key, Role};
 use layer::{Layer, Setting, Value};
+pub use log::{LogConfig, LogFormat};
 use peers::BadPeers;
 pub use peers::Peer;
-pub use secret::Secret;
+pub use secret::{RootKey, Secret};
+
+use crate::tls::TlsConfig;
 
 const SECRET_MIN: usize = 16;
-
-/// The root user's key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RootKey {
-    /// Access key id.
-    pub access: String,
-    /// Secret key.
-    pub secret: Secret,
-}
 
 /// Raft's times, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,17 +38,6 @@ pub struct RaftTimes {
     pub election_min_ms: u64,
     /// Longest election timeout.
     pub election_max_ms: u64,
-}
-
-/// What log lines look like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    Auto,
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Text,
 }
 
 /// Everything that a process is told.
@@ -104,19 +91,12 @@ pub struct Config {
     pub cache_bytes: u64,
     /// Raft's times.
     pub raft: RaftTimes,
+    /// Certificates.
+    pub tls: TlsConfig,
     /// Threads that run requests; `None`: as the machine has.
     pub threads: Option<usize>,
     /// Whether the fault API's orders are taken.
     pub enable_faults: bool,
-}
-
-/// What logging is told: needed before anything else can fail.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogConfig {
-    /// A level or filters.
-    pub filter: String,
-    /// The format.
-    pub format: LogFormat,
 }
 
 /// Why a configuration is refused.
@@ -376,6 +356,10 @@ impl Reader<'_> {
         }
     }
 
+    fn path(&self, key: &str) -> Option<PathBuf> {
+        self.set(key).map(|(_, path)| PathBuf::from(path))
+    }
+
     fn list(&self, key: &str) -> Vec<String> {
         self.text(key).split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
     }
@@ -532,43 +516,9 @@ impl Config {
             cache_bytes: from.number("cache-bytes", 1 << 20, 1 << 40)?,
             raft,
             enable_faults: from.switch("enable-faults")?,
+            tls: tls::config(&from, role)?,
             threads: if threads { Some(from.number("threads", 1, 256)? as usize) } else { None },
         })
-    }
-}
-
-impl LogConfig {
-    /// The part of the settings that logging needs.
-    pub fn new(layer: &Layer) -> Result<LogConfig, ConfigError> {
-        let of = |key: &str| layer.get(key).map_or("", text).to_owned();
-        let format = match of("log-format").as_str() {
-            "auto" => LogFormat::Auto,
-            "json" => LogFormat::Json,
-            "text" => LogFormat::Text,
-            found => {
-                let key = Key::of("log-format").expect("a key of the table");
-                let name = layer[key.name].name(key);
-                return Err(ConfigError::Choice { name, expected: "json, text or auto", found: found.to_owned() });
-            }
-        };
-        Ok(LogConfig { filter: of("log"), format })
-    }
-}
-
-/// What `holdfast cluster` is told.
-#[derive(Clone, Debug)]
-pub struct ClientConfig {
-    /// Base URL of the admin API.
-    pub admin: String,
-    /// Its token.
-    pub token: Option<Secret>,
-}
-
-impl ClientConfig {
-    /// The part of the settings that `holdfast cluster` needs.
-    pub fn new(layer: &Layer, read: ReadFile<'_>) -> Result<ClientConfig, ConfigError> {
-        let from = Reader { layer, read };
-        Ok(ClientConfig { admin: from.text("admin"), token: from.secret("admin-token", SECRET_MIN, 1024)? })
     }
 }
 

@@ -8,6 +8,15 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
+/// The root user's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootKey {
+    /// Access key id.
+    pub access: String,
+    /// Secret key.
+    pub secret: Secret,
+}
+
 impl Secret {
     /// Takes the text.
     pub fn new(text: impl Into<String>) -> Self {

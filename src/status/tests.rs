@@ -24,8 +24,12 @@ pub fn healthy() -> ClusterView {
         epoch: Epoch(1),
         voters: ids.to_vec(),
     });
-    let layout =
-        Layout { version: 5, nodes: nodes.clone(), map: ShardMap { epoch: Epoch(1), groups: groups.to_vec() } };
+    let layout = Layout {
+        version: 5,
+        draining: Vec::new(),
+        nodes: nodes.clone(),
+        map: ShardMap { epoch: Epoch(1), groups: groups.to_vec() },
+    };
     let heartbeat = |node: &NodeInfo| Heartbeat {
         cluster: ClusterId(7),
         node: node.clone(),

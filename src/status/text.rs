@@ -32,6 +32,14 @@ pub fn table(status: &Status) -> String {
     for problem in &status.problems {
         writeln!(text, "  ! {problem}").expect("writing to a string");
     }
+    for (title, lines) in [("being done", &status.doing), ("to do", &status.todo)] {
+        for line in lines {
+            writeln!(text, "  {title}: {line}").expect("writing to a string");
+        }
+    }
+    if status.health != Health::Ok && status.todo.is_empty() {
+        text += "  to do: nothing, for now; look again in a minute\n";
+    }
 
     let mut rows =
         vec![row(["NODE", "NAME", "ADDRESS", "ALIVE", "VERSION", "CPU", "MEMORY", "DISK FREE", "IN FLIGHT"])];

@@ -2,11 +2,15 @@
 //! they mean the same cluster and node, before a request is read. HTTP/1.1 follows on the same stream.
 //!
 //! ```text
-//! client  "HFP" 0x01 | nonce 32 | cluster u128 LE (0: any) | node u64 LE (0: any)
-//! server  verdict u8 | nonce 32 | cluster u128 LE (0: none yet) | node u64 LE (0: none yet) | mac 32
+//! client  "HFP" version u8 | nonce 32 | cluster u128 LE (0: any) | node u64 LE (0: any)
+//! server  verdict u8 | version u8 | nonce 32 | cluster u128 LE (0: none yet) | node u64 LE (0: none yet) | mac 32
 //! client  mac 32
 //! server  0x00
 //! ```
+//! Each side says the newest version of the protocol behind this handshake that it speaks; both go on with the older of
+//! the two. Neighbouring versions understand each other (a rolling upgrade), others refuse. This handshake itself keeps
+//! its form in all versions.
+//!
 //! A mac is HMAC-SHA256 under the secret over `"server"` or `"client"` and both hellos.
 
 use std::io;
@@ -18,14 +22,27 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::id::{ClusterId, NodeId};
 use crate::seam::{Connection, Random};
 
-const MAGIC: [u8; 4] = *b"HFP\x01";
+/// The version of the protocol that this software speaks. It goes up by one with every release that changes what
+/// processes say to each other; the one before must be understood, too.
+pub const VERSION: u8 = 1;
+
+const MAGIC: [u8; 3] = *b"HFP";
 const CLIENT_HELLO: usize = 4 + 32 + 16 + 8;
-const SERVER_HELLO: usize = 1 + 32 + 16 + 8;
+const SERVER_HELLO: usize = 2 + 32 + 16 + 8;
 
 const WELCOME: u8 = 0;
 const OTHER_CLUSTER: u8 = 1;
 const OTHER_NODE: u8 = 2;
 const WRONG_SECRET: u8 = 3;
+const OTHER_VERSION: u8 = 4;
+
+/// The version that both sides speak, if they are neighbours.
+fn common(own: u8, theirs: u8) -> Result<u8, HandshakeError> {
+    match own.abs_diff(theirs) {
+        0 | 1 => Ok(own.min(theirs)),
+        _ => Err(HandshakeError::OtherVersion { own, theirs }),
+    }
+}
 
 /// The secret that all processes of a cluster share. Empty only when every address is loopback.
 #[derive(Clone)]
@@ -87,6 +104,17 @@ pub enum HandshakeError {
     /// The other side speaks something else.
     #[error("the other side does not speak this version of the peer protocol")]
     NotOurProtocol,
+    /// The other side is too old or too new.
+    #[error(
+        "the other side speaks version {theirs} of the peer protocol and this one version {own}: upgrade by one version \
+         at a time"
+    )]
+    OtherVersion {
+        /// Spoken here.
+        own: u8,
+        /// Spoken there.
+        theirs: u8,
+    },
     /// The other side belongs to another cluster.
     #[error("the other side belongs to another cluster; check the peer addresses")]
     OtherCluster,
@@ -105,11 +133,23 @@ pub async fn connect(
     random: &dyn Random,
     wanted: Identity,
 ) -> Result<Identity, HandshakeError> {
+    connect_as(VERSION, stream, secret, random, wanted).await
+}
+
+async fn connect_as(
+    version: u8,
+    stream: &mut dyn Connection,
+    secret: &ClusterSecret,
+    random: &dyn Random,
+    wanted: Identity,
+) -> Result<Identity, HandshakeError> {
     let mut hello = [0; CLIENT_HELLO];
-    hello[..4].copy_from_slice(&MAGIC);
+    hello[..3].copy_from_slice(&MAGIC);
+    hello[3] = version;
     random.fill(&mut hello[4..36]);
     hello[36..].copy_from_slice(&wanted.bytes());
     stream.write_all(&hello).await?;
+    stream.flush().await?;
 
     let mut answer = [0; SERVER_HELLO];
     stream.read_exact(&mut answer).await?;
@@ -117,14 +157,17 @@ pub async fn connect(
         WELCOME => {}
         OTHER_CLUSTER => return Err(HandshakeError::OtherCluster),
         OTHER_NODE => return Err(HandshakeError::OtherNode),
+        OTHER_VERSION => return Err(HandshakeError::OtherVersion { own: version, theirs: answer[1] }),
         _ => return Err(HandshakeError::NotOurProtocol),
     }
+    common(version, answer[1])?;
     let mut mac = [0; 32];
     stream.read_exact(&mut mac).await?;
     secret.mac("server", &hello, &answer).verify_slice(&mac).map_err(|_| HandshakeError::WrongSecret)?;
     stream.write_all(&secret.mac("client", &hello, &answer).finalize().into_bytes()).await?;
+    stream.flush().await?;
     match stream.read_u8().await? {
-        WELCOME => Ok(Identity::from_bytes(&answer[33..])),
+        WELCOME => Ok(Identity::from_bytes(&answer[34..])),
         WRONG_SECRET => Err(HandshakeError::WrongSecret),
         _ => Err(HandshakeError::NotOurProtocol),
     }
@@ -137,13 +180,25 @@ pub async fn accept(
     random: &dyn Random,
     own: Identity,
 ) -> Result<(), HandshakeError> {
+    accept_as(VERSION, stream, secret, random, own).await
+}
+
+async fn accept_as(
+    version: u8,
+    stream: &mut dyn Connection,
+    secret: &ClusterSecret,
+    random: &dyn Random,
+    own: Identity,
+) -> Result<(), HandshakeError> {
     let mut hello = [0; CLIENT_HELLO];
     stream.read_exact(&mut hello).await?;
-    if hello[..4] != MAGIC {
+    if hello[..3] != MAGIC {
         return Err(HandshakeError::NotOurProtocol);
     }
+    let spoken = common(version, hello[3]);
     let wanted = Identity::from_bytes(&hello[36..]);
     let verdict = match (wanted.cluster, own.cluster) {
+        _ if spoken.is_err() => OTHER_VERSION,
         (Some(wanted), Some(own)) if wanted != own => OTHER_CLUSTER,
         _ => match wanted.node {
             Some(node) if own.node != Some(node) => OTHER_NODE,
@@ -152,22 +207,28 @@ pub async fn accept(
     };
     let mut answer = [0; SERVER_HELLO];
     answer[0] = verdict;
-    random.fill(&mut answer[1..33]);
-    answer[33..].copy_from_slice(&own.bytes());
+    answer[1] = version;
+    random.fill(&mut answer[2..34]);
+    answer[34..].copy_from_slice(&own.bytes());
     stream.write_all(&answer).await?;
+    stream.flush().await?;
+    spoken?;
     match verdict {
         OTHER_CLUSTER => return Err(HandshakeError::OtherCluster),
         OTHER_NODE => return Err(HandshakeError::OtherNode),
         _ => {}
     }
     stream.write_all(&secret.mac("server", &hello, &answer).finalize().into_bytes()).await?;
+    stream.flush().await?;
     let mut mac = [0; 32];
     stream.read_exact(&mut mac).await?;
     if secret.mac("client", &hello, &answer).verify_slice(&mac).is_err() {
         stream.write_u8(WRONG_SECRET).await?;
+        stream.flush().await?;
         return Err(HandshakeError::WrongSecret);
     }
     stream.write_u8(WELCOME).await?;
+    stream.flush().await?;
     Ok(())
 }
 
@@ -192,6 +253,31 @@ mod tests {
         let (connected, accepted) = tokio::join!(connecting, accepting);
         assert_eq!(connected.is_ok(), accepted.is_ok(), "both sides agree: {connected:?} {accepted:?}");
         connected
+    }
+
+    #[tokio::test]
+    async fn neighbouring_versions_understand_each_other_and_others_say_why_not() {
+        for (client, server, sound) in [(1, 1, true), (2, 1, true), (1, 2, true), (3, 1, false), (1, 3, false)] {
+            let (mut near, mut far) = tokio::io::duplex(1024);
+            let secret = ClusterSecret::new("s");
+            let connecting = async {
+                let connected = connect_as(client, &mut near, &secret, &OsRandom, Identity::default()).await;
+                drop(near);
+                connected.map(drop)
+            };
+            let accepting = async {
+                let accepted = accept_as(server, &mut far, &secret, &OsRandom, Identity::default()).await;
+                drop(far);
+                accepted
+            };
+            let (connected, accepted) = tokio::join!(connecting, accepting);
+            assert_eq!((connected.is_ok(), accepted.is_ok()), (sound, sound), "{client} {server}");
+            if let Err(error) = connected {
+                let expected = format!("version {server} of the peer protocol and this one version {client}");
+                assert!(error.to_string().contains(&expected), "{error}");
+                assert!(accepted.unwrap_err().to_string().contains("upgrade by one version"));
+            }
+        }
     }
 
     #[tokio::test]

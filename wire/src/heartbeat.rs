@@ -94,6 +94,8 @@ pub struct Layout {
     pub version: u64,
     /// All nodes that are not removed.
     pub nodes: Vec<NodeInfo>,
+    /// Those of them that give everything away and get nothing new, ascending.
+    pub draining: Vec<NodeId>,
     /// The map.
     pub map: ShardMap,
 }

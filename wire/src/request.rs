@@ -617,6 +617,15 @@ pub enum RootRequest {
         /// The node.
         node: NodeId,
     },
+    /// Lets a node give everything away that it holds, or lets it hold things again.
+    DrainNode {
+        /// The request's identity.
+        request: RequestId,
+        /// The node.
+        node: NodeId,
+        /// Whether it is to give everything away.
+        drain: bool,
+    },
 }
 
 /// An answer.
@@ -783,7 +792,7 @@ pub enum RootRefusal {
     #[error("no such node")]
     NoSuchNode,
     /// Without that node a group could not keep its voters.
-    #[error("too few nodes would be left")]
+    #[error("too few nodes would be left for the copies that every group should have")]
     TooFewNodes,
 }
 

@@ -189,6 +189,13 @@ pub enum RootCommand {
         /// The node.
         node: NodeInfo,
     },
+    /// Moves a node's places to others, and gives it no new ones; or ends that.
+    DrainNode {
+        /// The node.
+        node: NodeId,
+        /// Whether it begins or ends.
+        drain: bool,
+    },
     /// Changes whom the cluster knows, if it still is as the changes were made for.
     ChangeIdentities {
         /// The version that they were made for.

@@ -73,6 +73,11 @@ impl Stamp {
         Ok(())
     }
 
+    /// What is on disk is overwritten by the next identity, not before.
+    fn forget(&self) {
+        *self.current.lock() = None;
+    }
+
     /// Answers [`HELLO`].
     pub fn hello(&self) -> Hello {
         let identity = self.identity();
@@ -106,6 +111,20 @@ impl Stamp {
     }
 }
 
+/// Whether the cluster has removed this node: then a directory that holds nothing may join again, under a new id.
+async fn dismissed(config: &NodeConfig, client: &Client, identity: &Identity) -> bool {
+    for (_, address) in config.peers.iter().filter(|(name, _)| *name != config.name) {
+        let target = Target { address: address.clone(), cluster: Some(identity.cluster), node: None };
+        let remote = Remote::new(client.clone(), target);
+        let asked = tokio::time::timeout(ASK_WITHIN, remote.call(Request::View, Body::empty())).await;
+        if let Ok(Ok((Response::View(view), _))) = asked {
+            let Layout { version, nodes, .. } = &view.layout;
+            return *version > 0 && nodes.iter().all(|known| known.id != identity.node);
+        }
+    }
+    false
+}
+
 /// Waits until this node has an identity in a cluster that has begun. Names that do not resolve, nodes that do not
 /// answer and any order of starts are waited out.
 pub async fn settle(
@@ -113,7 +132,16 @@ pub async fn settle(
     config: &NodeConfig,
     client: &Client,
     random: &dyn Random,
+    holds_nothing: bool,
 ) -> Result<Identity, IdentityError> {
+    if holds_nothing
+        && let Some(identity) = stamp.identity()
+        && identity.founding.is_none()
+        && dismissed(config, client, &identity).await
+    {
+        tracing::info!(node = %identity.node, "this node was removed from the cluster and holds nothing: it joins anew");
+        stamp.forget();
+    }
     let mut pause = Duration::from_millis(10);
     let request = RequestId(random.next_u128());
     loop {
@@ -200,7 +228,7 @@ fn draw(config: &NodeConfig, cluster: ClusterId) -> Identity {
     });
     let groups = std::iter::once(root).chain(shards).collect();
     let own = nodes.iter().find(|node| node.name == config.name).map_or(NodeId(1), |node| node.id);
-    let layout = Layout { version: 0, nodes, map: ShardMap { epoch: Epoch(1), groups } };
+    let layout = Layout { version: 0, draining: Vec::new(), nodes, map: ShardMap { epoch: Epoch(1), groups } };
     Identity {
         cluster,
         node: own,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -13,7 +14,7 @@ use holdfast_wire::seam::Seams;
 use holdfast_wire::transport::Client;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -64,6 +65,8 @@ pub struct Host {
     news: watch::Sender<u64>,
     root_changed: Notify,
     started: watch::Sender<bool>,
+    /// It is about to stop.
+    pub(super) leaving: AtomicBool,
     failed: watch::Sender<Option<String>>,
     group_tasks: Mutex<BTreeMap<GroupId, CancellationToken>>,
 }
@@ -126,6 +129,7 @@ impl Host {
             news: watch::channel(0).0,
             root_changed: Notify::new(),
             started: watch::channel(false).0,
+            leaving: AtomicBool::new(false),
             failed,
             group_tasks: Mutex::default(),
         })
@@ -427,6 +431,9 @@ impl Host {
 
     /// Why the node is not ready to serve, if it is not.
     pub fn not_ready(&self) -> Option<String> {
+        if self.leaving.load(Ordering::Relaxed) {
+            return Some("stopping".to_owned());
+        }
         if !*self.started.borrow() {
             return Some("starting: waiting out leases that may have been granted before the restart".to_owned());
         }
@@ -498,21 +505,6 @@ impl Host {
             missing_blobs: self.groups().iter().map(|group| self.repair.missing(group.id())).sum(),
             repaired_blobs: self.repair.fetched(),
         }
-    }
-
-    /// Gives every leadership to a living voter, as far as that goes within two seconds.
-    pub(super) async fn hand_over(&self) {
-        let transfers = self.groups().into_iter().filter(|group| group.leads()).map(|group| async move {
-            let voters = group.status(0).voters;
-            let deadline = Instant::now() + Duration::from_millis(1500);
-            let alive = voters.iter().find(|voter| self.neighbours.alive(**voter).is_some());
-            if let Some(to) = alive
-                && let Err(error) = group.transfer(*to, deadline).await
-            {
-                tracing::debug!(group = %group.id(), %to, %error, "a leadership was not handed over");
-            }
-        });
-        let _ = timeout(Duration::from_secs(2), futures::future::join_all(transfers)).await;
     }
 
     pub(super) async fn stop(&self) {

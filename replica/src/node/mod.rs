@@ -1,9 +1,11 @@
 //! A replica process: its data directory, its groups, and the tasks that keep them.
 
 pub mod faults;
+pub mod format;
 mod founding;
 mod host;
 mod identity;
+mod leave;
 mod load;
 mod neighbours;
 
@@ -272,12 +274,18 @@ impl Node {
         groups.iter().filter_map(|group| group.digest().map(|(place, digest)| (group.id(), place, digest))).collect()
     }
 
-    /// Hands its leaderships over, stops its groups and the peer port.
-    pub async fn stop(self) {
-        let host = self.inner.host().ok();
-        if let Some(host) = &host {
+    /// Says that it is about to stop, and gives its leaderships away; requests are answered all the same. At most two
+    /// seconds.
+    pub async fn hand_over(&self) {
+        if let Ok(host) = self.inner.host() {
             host.hand_over().await;
         }
+    }
+
+    /// Hands over what leaderships it has still, stops its groups and the peer port.
+    pub async fn stop(self) {
+        self.hand_over().await;
+        let host = self.inner.host().ok();
         self.stop.cancel();
         if let Some(host) = &host {
             host.stop().await;
@@ -363,13 +371,14 @@ impl Lives {
 
     async fn live(&self, log: Log, blobs: BlobStore, life: CancellationToken) {
         let Self { inner, config, seams, files, engine, client, tasks } = self;
-        let identity = match founding::settle(&inner.stamp, config, client, &*seams.random).await {
-            Ok(identity) => identity,
-            Err(error) => {
-                inner.failed.send_replace(Some(error.to_string()));
-                return;
-            }
-        };
+        let identity =
+            match founding::settle(&inner.stamp, config, client, &*seams.random, log.groups().is_empty()).await {
+                Ok(identity) => identity,
+                Err(error) => {
+                    inner.failed.send_replace(Some(error.to_string()));
+                    return;
+                }
+            };
         let host = Host::new(
             identity,
             config.clone(),

@@ -80,6 +80,10 @@ pub async fn root(host: &Host, request: RootRequest, deadline: Instant) -> Resul
             let outcome = propose(host, Some(request), RootCommand::RemoveNode { node }, deadline).await?;
             respond(host, outcome)
         }
+        RootRequest::DrainNode { request, node, drain } => {
+            let outcome = propose(host, Some(request), RootCommand::DrainNode { node, drain }, deadline).await?;
+            respond(host, outcome)
+        }
     }
 }
 

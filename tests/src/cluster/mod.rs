@@ -157,6 +157,11 @@ impl Cluster {
         &mut self.nodes[at]
     }
 
+    /// All nodes, running or not.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter()
+    }
+
     /// How many nodes there are, running or not.
     pub fn len(&self) -> usize {
         self.nodes.len()

@@ -42,6 +42,7 @@ pub fn apply(draft: &mut Draft<'_>, command: RootCommand) -> Outcome {
         RootCommand::RemoveNode { node } => remove_node(draft, node),
         RootCommand::SetVoters { group, voters } => set_voters(draft, group, voters),
         RootCommand::UpdateNode { node } => update_node(draft, node),
+        RootCommand::DrainNode { node, drain } => drain_node(draft, node, drain),
         RootCommand::ChangeIdentities { expect, changes } => change_identities(draft, expect, changes),
     };
     result.unwrap_or_else(Outcome::RootRefused)
@@ -184,6 +185,8 @@ fn join(draft: &mut Draft<'_>, mut node: NodeInfo) -> Outcome {
     node.id = id;
     let replaced = nodes.iter().find(|known| known.name == node.name).map(|known| known.id);
     nodes.retain(|known| Some(known.id) != replaced);
+    root.layout.draining.retain(|draining| Some(*draining) != replaced);
+    let nodes = &mut root.layout.nodes;
     nodes.push(node);
     let replicas = usize::from(root.replicas);
     change_layout(draft, root, |group| {
@@ -209,13 +212,47 @@ fn remove_node(draft: &mut Draft<'_>, node: NodeId) -> Result<Outcome, RootRefus
         return Err(RootRefusal::NoSuchNode);
     }
     root.layout.nodes.retain(|known| known.id != node);
-    let mut seats: BTreeMap<NodeId, usize> = root.layout.nodes.iter().map(|known| (known.id, 0)).collect();
-    for voter in root.layout.map.groups.iter().flat_map(|group| &group.voters) {
+    root.layout.draining.retain(|draining| *draining != node);
+    unseat(&mut root.layout, node)?;
+    change_layout(draft, root, |_| false);
+    Ok(Outcome::Done)
+}
+
+/// Every group keeps as many voters as root promises: a drain is not to cost a copy.
+fn drain_node(draft: &mut Draft<'_>, node: NodeId, drain: bool) -> Result<Outcome, RootRefusal> {
+    let mut root = draft.root();
+    let Layout { nodes, draining, .. } = &mut root.layout;
+    if !nodes.iter().any(|known| known.id == node) {
+        return Err(RootRefusal::NoSuchNode);
+    }
+    if draining.contains(&node) == drain {
+        return Ok(Outcome::Done);
+    }
+    if drain {
+        draining.push(node);
+        draining.sort_unstable();
+        let staying = nodes.iter().filter(|known| !draining.contains(&known.id)).count();
+        if staying < usize::from(root.replicas) {
+            return Err(RootRefusal::TooFewNodes);
+        }
+        unseat(&mut root.layout, node)?;
+    } else {
+        draining.retain(|draining| *draining != node);
+    }
+    change_layout(draft, root, |_| false);
+    Ok(Outcome::Done)
+}
+
+/// Gives a node's seats to those that have the fewest.
+fn unseat(layout: &mut Layout, node: NodeId) -> Result<(), RootRefusal> {
+    let open = layout.nodes.iter().filter(|known| known.id != node && !layout.draining.contains(&known.id));
+    let mut seats: BTreeMap<NodeId, usize> = open.map(|known| (known.id, 0)).collect();
+    for voter in layout.map.groups.iter().flat_map(|group| &group.voters) {
         if let Some(count) = seats.get_mut(voter) {
             *count += 1;
         }
     }
-    for group in root.layout.map.groups.iter_mut().filter(|group| group.voters.contains(&node)) {
+    for group in layout.map.groups.iter_mut().filter(|group| group.voters.contains(&node)) {
         group.voters.retain(|voter| *voter != node);
         let free = seats.iter().filter(|(id, _)| !group.voters.contains(id));
         if let Some((&id, _)) = free.min_by_key(|&(&id, &count)| (count, id)) {
@@ -227,8 +264,7 @@ fn remove_node(draft: &mut Draft<'_>, node: NodeId) -> Result<Outcome, RootRefus
         }
         moved(group);
     }
-    change_layout(draft, root, |_| false);
-    Ok(Outcome::Done)
+    Ok(())
 }
 
 fn set_voters(draft: &mut Draft<'_>, group: GroupId, mut voters: Vec<NodeId>) -> Result<Outcome, RootRefusal> {
@@ -278,7 +314,7 @@ fn change_identities(draft: &mut Draft<'_>, expect: u64, changes: Vec<IdentityCh
 
 /// Sets a changed layout: `change` says which groups it changes, too; versions and epochs move.
 fn change_layout(draft: &mut Draft<'_>, mut root: Root, mut change: impl FnMut(&mut GroupPlace) -> bool) {
-    let Layout { version, nodes, map: ShardMap { epoch, groups } } = &mut root.layout;
+    let Layout { version, nodes, map: ShardMap { epoch, groups }, .. } = &mut root.layout;
     *version = draft.place.position.index;
     epoch.0 += 1;
     nodes.sort_by_key(|node| node.id);

@@ -59,6 +59,7 @@ fn records_are_these_bytes() {
     let stored = WriteOutcome::Stored { seq, etag: "e".into(), modified_ms: 1000, checksum: None, version: None };
     let layout = Layout {
         version: 9,
+        draining: Vec::new(),
         nodes: vec![NodeInfo { id: NodeId(1), name: "n".into(), address: "a".into(), version: "v".into() }],
         map: ShardMap {
             epoch: Epoch(2),
@@ -112,7 +113,7 @@ fn records_are_these_bytes() {
         ("Applied", encode(&Progress { position: Some(position), hash: 1 << 63 }), "01010201ac0280808080808080808001"),
         ("Membership", encode_opaque(b"\x07"), "0107"),
         ("Shard", encode(&Shard { range: HashRange { first: 1, last: 2 }, epoch: Epoch(3) }), "01010203"),
-        ("Root", encode(&root), "010105030207090101016e016101760201010100ff01040101"),
+        ("Root", encode(&root), "010105030207090101016e01610176000201010100ff01040101"),
         ("Bucket", encode(&frozen), "0101086275636b65742d31026d650101020100000000"),
         ("Usage", encode(&Usage { objects: 1, versions: 2, bytes: 300 }), "010102ac02"),
         (
@@ -135,7 +136,7 @@ fn records_are_these_bytes() {
             envelope(put("k", inline("b"))),
             "010106e807000001016b00000000026d6500000000000000000000000006657461672d3100000162",
         ),
-        ("genesis", envelope(Command::Root(genesis)), "010106e807040005090101016e016101760201010100ff0104010103"),
+        ("genesis", envelope(Command::Root(genesis)), "010106e807040005090101016e01610176000201010100ff0104010103"),
     ];
     for (name, bytes, expected) in golden {
         assert_eq!(hex(&bytes), expected, "{name}");

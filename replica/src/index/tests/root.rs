@@ -40,7 +40,7 @@ impl Cluster {
         let mut cluster = Self::empty();
         let nodes = (1..=nodes).map(|id| node(id, &format!("n{id}"))).collect();
         let groups = (0..3).map(|group| place(group, voters)).collect();
-        let layout = Layout { version: 0, nodes, map: ShardMap { epoch: Epoch(1), groups } };
+        let layout = Layout { version: 0, draining: Vec::new(), nodes, map: ShardMap { epoch: Epoch(1), groups } };
         let genesis = RootCommand::Genesis { cluster: ClusterId(5), layout, replicas: 3 };
         assert_eq!(cluster.apply(genesis), Outcome::Done);
         cluster
@@ -163,6 +163,29 @@ fn a_join_under_a_taken_name_replaces_that_node() {
     moved.address = "elsewhere:1".to_owned();
     assert_eq!(cluster.apply(RootCommand::Join { node: moved }), Outcome::Joined { node: NodeId(5) });
     assert_eq!((ids(&cluster), cluster.epochs()), (vec![1, 3, 4, 5], vec![2, 2, 2]));
+}
+
+#[test]
+fn a_drained_node_gives_its_seats_away_and_gets_none() {
+    let mut cluster = Cluster::new(5, &[1, 2, 3]);
+    let drain = |node: u64, drain| RootCommand::DrainNode { node: NodeId(node), drain };
+    let too_few = Outcome::RootRefused(RootRefusal::TooFewNodes);
+    assert_eq!(cluster.apply(drain(9, true)), Outcome::RootRefused(RootRefusal::NoSuchNode));
+    assert_eq!(cluster.apply(drain(2, true)), Outcome::Done);
+    assert_eq!(cluster.voters(), [[1, 3, 4], [1, 3, 5], [1, 3, 4]]);
+    let before = cluster.index.layout();
+    assert_eq!(before.draining, [NodeId(2)]);
+    assert_eq!(cluster.apply(drain(2, true)), Outcome::Done, "again: nothing changes");
+    assert_eq!(cluster.index.layout(), before);
+    assert_eq!(cluster.apply(drain(1, true)), Outcome::Done);
+    assert_eq!(cluster.voters(), [[3, 4, 5], [3, 4, 5], [3, 4, 5]]);
+    let before = cluster.index.layout();
+    assert_eq!(cluster.apply(drain(3, true)), too_few, "three copies need three nodes");
+    assert_eq!(cluster.index.layout(), before);
+    assert_eq!(cluster.apply(drain(2, false)), Outcome::Done);
+    assert_eq!(cluster.apply(RootCommand::RemoveNode { node: NodeId(1) }), Outcome::Done);
+    assert_eq!(cluster.index.layout().draining, []);
+    assert_eq!(cluster.apply(drain(3, true)), Outcome::Done, "the one that came back counts");
 }
 
 #[test]
