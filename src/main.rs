@@ -95,8 +95,9 @@ fn main() -> ExitCode {
             }
         }
         Cli::Access { question, json, flags } => {
-            let client = settings(flags)
-                .and_then(|settings| Ok(AdminClient::new(Arc::new(TcpNet), ClientConfig::new(&settings, &read)?, &sources())?));
+            let client = settings(flags).and_then(|settings| {
+                Ok(AdminClient::new(Arc::new(TcpNet), ClientConfig::new(&settings, &read)?, &sources())?)
+            });
             match client {
                 Ok(client) => run_access(&client, question, json),
                 Err(error) => complain(MISUSED, &error),

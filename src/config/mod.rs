@@ -356,10 +356,6 @@ impl Reader<'_> {
         }
     }
 
-    fn path(&self, key: &str) -> Option<PathBuf> {
-        self.set(key).map(|(_, path)| PathBuf::from(path))
-    }
-
     fn list(&self, key: &str) -> Vec<String> {
         self.text(key).split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
     }

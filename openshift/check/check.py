@@ -1,0 +1,383 @@
+#!/usr/bin/env python3
+"""Checks the manifests without a cluster.
+
+    check.py            what is rendered is what the sources say, valid, and runs under restricted-v2
+    check.py --render   renders anew (needs kubectl or kustomize, and helm): `make manifests`
+
+Rendered objects stand in openshift/rendered, one file an overlay, also for `oc apply -f`. Without a renderer at hand a
+digest of the sources tells whether somebody forgot to render.
+"""
+
+import hashlib
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import jsonschema
+import kubernetes_validate
+import yaml
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+RENDERED = ROOT / "rendered"
+# The oldest and the newest Kubernetes that the documentation names.
+VERSIONS = ["1.30", "1.34"]
+# Kinds of other APIs, each with its own schema or only looked at here.
+FOREIGN = {"Route": "route-v1.schema.json"}
+UNCHECKED = {"ServiceMonitor", "PrometheusRule", "TLSRoute"}
+CLUSTER_SCOPED = {
+    "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Namespace", "PriorityClass", "StorageClass",
+    "SecurityContextConstraints", "PersistentVolume", "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration",
+}
+# For plain Kubernetes no security context constraint chooses the group of the volume.
+MAY_SET_FSGROUP = {"kubernetes", "helm-kubernetes"}
+
+problems = []
+
+
+def complain(where, what):
+    problems.append(f"{where}: {what}")
+
+
+def overlays():
+    return sorted(path.name for path in (ROOT / "overlays").iterdir() if (path / "kustomization.yaml").exists())
+
+
+def helm_forms():
+    return sorted((ROOT / "helm" / "forms").glob("*.yaml")) if (ROOT / "helm").exists() else []
+
+
+def digest():
+    files = [path for path in ROOT.rglob("*") if path.is_file() and RENDERED not in path.parents and HERE not in path.parents]
+    total = hashlib.sha256()
+    for path in sorted(files):
+        total.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def run(command):
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        complain(" ".join(command), done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "failed")
+        return None
+    return done.stdout
+
+
+def kustomize(overlay):
+    for tool in (["kubectl", "kustomize"], ["kustomize", "build"]):
+        if shutil.which(tool[0]):
+            return run([*tool, str(ROOT / "overlays" / overlay)])
+    return None
+
+
+def helm(form):
+    if not shutil.which("helm"):
+        return None
+    return run(["helm", "template", "holdfast", str(ROOT / "helm" / "holdfast"), "--namespace", "objects", "-f", str(form)])
+
+
+def objects(text):
+    return [document for document in yaml.safe_load_all(text) if document]
+
+
+def by_name(documents):
+    return {(document["kind"], document["metadata"]["name"]): document for document in documents}
+
+
+def validate(where, document):
+    kind = document["kind"]
+    if kind in UNCHECKED:
+        return
+    if kind in FOREIGN:
+        schema = json.loads((HERE / FOREIGN[kind]).read_text())
+        for error in jsonschema.Draft202012Validator(schema).iter_errors(document):
+            complain(where, f"{'/'.join(map(str, error.path))}: {error.message}")
+        return
+    for version in VERSIONS:
+        try:
+            kubernetes_validate.validate(document, version, strict=True)
+        except kubernetes_validate.ValidationError as error:
+            complain(where, f"Kubernetes {version}: {'/'.join(map(str, error.path))}: {error.message}")
+        except kubernetes_validate.utils.SchemaNotFoundError:
+            complain(where, f"Kubernetes {version} has no {document['apiVersion']} {kind}")
+
+
+def pod_template(document):
+    if document["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "Job"):
+        return document["spec"]["template"]
+    return None
+
+
+def restricted(form, where, document):
+    """The rules of restricted-v2 (and of the Pod Security Standard `restricted`), and ours on top."""
+    if document["kind"] in CLUSTER_SCOPED:
+        complain(where, "is cluster-scoped")
+    if document["kind"] in ("Role", "RoleBinding"):
+        complain(where, "grants rights that nothing needs")
+    if document["kind"] == "Secret":
+        complain(where, "ships a secret")
+    if "namespace" in document["metadata"]:
+        complain(where, "is bound to a namespace")
+    template = pod_template(document)
+    if template is None:
+        return
+    spec = template["spec"]
+
+    def must(true, what):
+        if not true:
+            complain(where, what)
+
+    pod = spec.get("securityContext", {})
+    must(pod.get("runAsNonRoot") is True, "must run as non-root")
+    must(pod.get("seccompProfile") == {"type": "RuntimeDefault"}, "must have the runtime's seccomp profile")
+    for field in ("runAsUser", "runAsGroup", "supplementalGroups", "seLinuxOptions"):
+        must(field not in pod, f"must leave {field} to the platform")
+    if form not in MAY_SET_FSGROUP:
+        must("fsGroup" not in pod, "must leave fsGroup to the platform")
+    for field in ("hostNetwork", "hostPID", "hostIPC"):
+        must(not spec.get(field), f"must not use {field}")
+    must(spec.get("automountServiceAccountToken") is False, "must mount no service account token")
+    must(spec.get("enableServiceLinks") is False, "must not be told of all services in its environment")
+    allowed = {"configMap", "secret", "emptyDir", "persistentVolumeClaim", "projected", "downwardAPI", "csi", "ephemeral"}
+    volumes = {volume["name"] for volume in spec.get("volumes", [])}
+    for volume in spec.get("volumes", []):
+        kinds = set(volume) - {"name"}
+        must(len(kinds) == 1 and kinds <= allowed, f"volume {volume['name']} must be of one allowed kind, is {kinds}")
+    volumes |= {claim["metadata"]["name"] for claim in document["spec"].get("volumeClaimTemplates", [])}
+    for container in spec["containers"] + spec.get("initContainers", []):
+        context = container.get("securityContext", {})
+        must(context.get("allowPrivilegeEscalation") is False, "must not allow privilege escalation")
+        must(context.get("readOnlyRootFilesystem") is True, "must have a read-only root file system")
+        must(context.get("capabilities") == {"drop": ["ALL"]}, "must drop all capabilities and add none")
+        must(not context.get("privileged"), "must not be privileged")
+        must("runAsUser" not in context, "must leave runAsUser to the platform")
+        must(all("hostPort" not in port for port in container.get("ports", [])), "must not use host ports")
+        must(not container["image"].endswith(":latest") and ":" in container["image"], "must name an exact image tag")
+        must({"cpu", "memory"} <= set(container["resources"]["requests"]), "must request cpu and memory")
+        must("memory" in container["resources"]["limits"], "must limit memory")
+        for mount in container.get("volumeMounts", []):
+            must(mount["name"] in volumes, f"mounts {mount['name']}, which is no volume")
+            must(mount["name"] == "data" or mount.get("readOnly"), f"must mount {mount['name']} read-only")
+        names = [entry["name"] for entry in container.get("env", [])]
+        must(len(names) == len(set(names)), "names an environment variable twice")
+        for entry in container.get("env", []):
+            secret = entry["name"].endswith(("_SECRET", "_TOKEN", "_KEY")) and entry["name"] not in ("HOLDFAST_TLS_KEY", "HOLDFAST_PEER_KEY")
+            must(not secret, f"{entry['name']} must come from a file, not from the environment")
+
+
+def consistent(where, documents):
+    """Selectors find pods, references find what they name, ports have names."""
+    pods = [pod_template(document) for document in documents if pod_template(document)]
+    named = by_name(documents)
+
+    def selects(selector):
+        return any(selector.items() <= pod["metadata"]["labels"].items() for pod in pods)
+
+    def port_known(port):
+        ports = [port for pod in pods for container in pod["spec"]["containers"] for port in container["ports"]]
+        return any(port in (known.get("name"), known["containerPort"]) for known in ports)
+
+    for document in documents:
+        kind, name = document["kind"], document["metadata"]["name"]
+        at = f"{where}: {kind} {name}"
+        spec = document.get("spec", {})
+        if kind == "Service":
+            if not selects(spec["selector"]):
+                complain(at, "selects no pod")
+            for port in spec["ports"]:
+                if not port_known(port["targetPort"]):
+                    complain(at, f"has no pod with port {port['targetPort']}")
+        if kind in ("PodDisruptionBudget", "StatefulSet", "Deployment") and not selects(spec["selector"]["matchLabels"]):
+            complain(at, "selects no pod")
+        if kind == "NetworkPolicy" and not selects(spec["podSelector"]["matchLabels"]):
+            complain(at, "selects no pod")
+        if kind == "StatefulSet" and ("Service", spec["serviceName"]) not in named:
+            complain(at, f"has no service {spec['serviceName']}")
+        if kind == "HorizontalPodAutoscaler":
+            target = (spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"])
+            if target not in named:
+                complain(at, f"scales {target}, which is not there")
+            elif "replicas" in named[target]["spec"]:
+                complain(at, "fights with a fixed number of replicas")
+        if kind == "Route" and ("Service", spec["to"]["name"]) not in named:
+            complain(at, "leads nowhere")
+
+
+def configured(where, documents):
+    """The binary understands every variable (its list is in the documentation, generated from the code)."""
+    table = (ROOT.parent / "docs" / "configuration.md").read_text()
+    for document in documents:
+        template = pod_template(document)
+        names = set(document.get("data", {})) if document["kind"] == "ConfigMap" else set()
+        for container in template["spec"]["containers"] if template else []:
+            names |= {entry["name"] for entry in container.get("env", [])}
+        for name in sorted(names):
+            if name.startswith("HOLDFAST_") and f"`{name}`" not in table:
+                complain(where, f"{name} is no key of Holdfast")
+
+
+def check(form, text):
+    documents = objects(text)
+    if len(by_name(documents)) != len(documents):
+        complain(form, "has an object twice")
+    for document in documents:
+        where = f"{form}: {document['kind']} {document['metadata']['name']}"
+        validate(where, document)
+        restricted(form, where, document)
+    consistent(form, documents)
+    configured(form, documents)
+    return len(documents)
+
+
+def compose():
+    """docker-compose.yml, as far as it can be judged without an engine."""
+    where = "docker-compose.yml"
+    file = yaml.safe_load((ROOT.parent / "docker-compose.yml").read_text())
+    table = (ROOT.parent / "docs" / "configuration.md").read_text()
+    named = set((ROOT.parent / ".env.example").read_text().replace("=", "\n").splitlines())
+    for name, service in file["services"].items():
+        at = f"{where}: {name}"
+        image = service["image"]
+        if not image.startswith("${HOLDFAST_IMAGE:-") and (":" not in image or image.endswith(":latest")):
+            complain(at, "must name an exact image tag")
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            if source.startswith("./"):
+                # Dashboards and alert rules are mounted as a whole; what else is named must be there.
+                if not source.startswith("./observability") and not (ROOT.parent / source).exists():
+                    complain(at, f"mounts {source}, which is not there")
+            elif source not in file["volumes"]:
+                complain(at, f"mounts {source}, which is no volume")
+        for network in service.get("networks", []):
+            if network not in file["networks"]:
+                complain(at, f"is on {network}, which is no network")
+        for needed in service.get("depends_on", []):
+            if needed not in file["services"]:
+                complain(at, f"depends on {needed}, which is no service")
+        for value in [*service.get("environment", {}).values(), *service.get("ports", []), image]:
+            for variable in re.findall(r"\$\{([A-Z0-9_]+)", str(value)):
+                if variable not in named:
+                    complain(at, f"{variable} is not in .env.example")
+        if "command" not in service:
+            continue
+        for field, wanted in {"user": "1001:0", "read_only": True, "cap_drop": ["ALL"]}.items():
+            if service.get(field) != wanted:
+                complain(at, f"{field} must be {wanted}")
+        for variable, value in service["environment"].items():
+            if f"`{variable}`" not in table:
+                complain(at, f"{variable} is no key of Holdfast")
+            if variable.endswith(("SECRET", "_KEY", "TOKEN")) and ":?" not in value:
+                complain(at, f"{variable} must have no default")
+
+
+def dockerfile():
+    """Both images end alike: nobody's user, a health check, SIGTERM, labels, exact bases."""
+    text = (ROOT.parent / "Dockerfile").read_text()
+    stages = re.split(r"(?m)^FROM ", text)[1:]
+    for stage in stages:
+        name = stage.splitlines()[0].split(" AS ")[-1]
+        if name not in ("ubi", "final"):
+            continue
+        for line in ("USER 1001:0", "HEALTHCHECK", "STOPSIGNAL SIGTERM", "org.opencontainers.image.version", "ENTRYPOINT ["):
+            if line not in stage:
+                complain(f"Dockerfile: {name}", f"has no {line}")
+    for image in re.findall(r"(?m)^ARG \w+_IMAGE=(.*)$", text):
+        if ":" not in image or image.endswith(":latest"):
+            complain("Dockerfile", f"{image} must have an exact tag")
+
+
+def self_test():
+    """A check that finds nothing is worth nothing: every rule is shown an object that breaks it."""
+    documents = objects((RENDERED / "openshift.yaml").read_text())
+    good = next(document for document in documents if document["kind"] == "StatefulSet")
+    route = next(document for document in documents if document["kind"] == "Route")
+
+    def broken(change, of=good):
+        copy = json.loads(json.dumps(of))
+        change(copy)
+        before = len(problems)
+        validate("self-test", copy)
+        restricted("openshift", "self-test", copy)
+        found = len(problems) > before
+        del problems[before:]
+        return found
+
+    def spec(document):
+        return document["spec"]["template"]["spec"]
+
+    def container(document):
+        return spec(document)["containers"][0]
+
+    mutants = {
+        "user": lambda d: spec(d)["securityContext"].update(runAsUser=0),
+        "group": lambda d: spec(d)["securityContext"].update(fsGroup=0),
+        "root": lambda d: spec(d)["securityContext"].pop("runAsNonRoot"),
+        "seccomp": lambda d: spec(d)["securityContext"].pop("seccompProfile"),
+        "token": lambda d: spec(d).pop("automountServiceAccountToken"),
+        "host network": lambda d: spec(d).update(hostNetwork=True),
+        "host path": lambda d: spec(d)["volumes"].append({"name": "x", "hostPath": {"path": "/"}}),
+        "escalation": lambda d: container(d)["securityContext"].pop("allowPrivilegeEscalation"),
+        "writable": lambda d: container(d)["securityContext"].update(readOnlyRootFilesystem=False),
+        "capability": lambda d: container(d)["securityContext"].update(capabilities={"drop": ["ALL"], "add": ["NET_ADMIN"]}),
+        "privileged": lambda d: container(d)["securityContext"].update(privileged=True),
+        "tag": lambda d: container(d).update(image="holdfast:latest"),
+        "secret in the environment": lambda d: container(d)["env"].append({"name": "HOLDFAST_CLUSTER_SECRET", "value": "x"}),
+        "typo": lambda d: d["spec"].update(replica=3),
+        "type": lambda d: d["spec"].update(replicas="three"),
+        "namespace": lambda d: d["metadata"].update(namespace="default"),
+        "cluster scope": lambda d: d.update(kind="ClusterRole"),
+    }
+    for name, change in mutants.items():
+        if not broken(change):
+            complain("self-test", f"nothing notices: {name}")
+    for name, change in {
+        "termination": lambda d: d["spec"]["tls"].update(termination="none"),
+        "service": lambda d: d["spec"]["to"].pop("name"),
+        "typo": lambda d: d["spec"].update(hostname="x"),
+    }.items():
+        if not broken(change, route):
+            complain("self-test", f"nothing notices in a Route: {name}")
+    return len(mutants) + 3
+
+
+def main():
+    rendering = "--render" in sys.argv[1:]
+    RENDERED.mkdir(exist_ok=True)
+    forms = {overlay: (lambda overlay=overlay: kustomize(overlay)) for overlay in overlays()}
+    forms |= {f"helm-{form.stem}": (lambda form=form: helm(form)) for form in helm_forms()}
+    count = 0
+    for form, render in forms.items():
+        path, text = RENDERED / f"{form}.yaml", render()
+        if rendering:
+            if text is None:
+                complain(form, "cannot be rendered here")
+                continue
+            path.write_text(text)
+        elif text is not None and (not path.exists() or by_name(objects(text)) != by_name(objects(path.read_text()))):
+            complain(form, "openshift/rendered is stale: `make manifests`")
+        if path.exists():
+            count += check(form, path.read_text())
+        else:
+            complain(form, "has never been rendered: `make manifests`")
+    for path in RENDERED.glob("*.yaml"):
+        if path.stem not in forms:
+            complain(path.name, "is rendered from nothing")
+    record = RENDERED / "SOURCES.sha256"
+    if rendering:
+        record.write_text(digest() + "\n")
+    elif not record.exists() or record.read_text().strip() != digest():
+        complain("openshift/rendered", "the sources have changed since it was rendered: `make manifests`")
+    compose()
+    dockerfile()
+    mutants = self_test()
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    print(f"{len(forms)} forms, {count} objects, {mutants} mutants, {len(problems)} problems")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
