@@ -138,3 +138,42 @@ fn json_is_stable_and_text_has_every_node_and_group() {
         assert!(text.contains(told), "{told}:\n{text}");
     }
 }
+
+#[test]
+fn what_is_wrong_comes_with_what_is_done_about_it_and_what_is_left_to_do() {
+    let well = Status::of(&healthy());
+    assert!(well.doing.is_empty() && well.todo.is_empty(), "{well:?}");
+    let mut view = healthy();
+    view.heartbeats[2].1 = 4000;
+    let status = Status::of(&view);
+    assert!(status.todo.iter().any(|todo| todo.contains("look after n3")), "{:?}", status.todo);
+    view.heartbeats[1].1 = 4000;
+    let status = Status::of(&view);
+    let keep = "do not wipe or remove them";
+    assert!(status.todo.iter().any(|todo| todo.contains(keep)), "a lost majority: {:?}", status.todo);
+    assert!(table(&status).contains(keep));
+    let mut view = healthy();
+    view.heartbeats[0].0.groups[1].missing_blobs = 7;
+    let status = Status::of(&view);
+    assert!(status.doing.iter().any(|doing| doing.contains("n1 (id 1) fetches")), "{:?}", status.doing);
+    assert!(table(&status).contains("to do: nothing, for now"));
+}
+
+#[test]
+fn a_drain_is_told_until_nothing_is_left() {
+    use drain::{Progress, progress};
+    let mut view = healthy();
+    assert_eq!(progress(&Status::of(&view), "n9"), None);
+    let told = |view: &ClusterView| progress(&Status::of(view), "n3");
+    assert_eq!(told(&view), Some(Progress::Stays { name: "n3".to_owned() }));
+    view.layout.draining.push(NodeId(3));
+    let holds = |votes, hosts| Some(Progress::Holds { name: "n3".to_owned(), leads: 0, votes, hosts });
+    assert_eq!(told(&view), holds(2, 2));
+    for (heartbeat, _) in &mut view.heartbeats {
+        heartbeat.groups.iter_mut().for_each(|group| group.voters.retain(|voter| voter.0 != 3));
+    }
+    assert_eq!(told(&view), holds(0, 2), "its data are still there");
+    view.heartbeats[2].0.groups.clear();
+    assert_eq!(told(&view), Some(Progress::Empty { name: "n3".to_owned() }));
+    assert!(Status::of(&view).todo.iter().any(|todo| todo.contains("holdfast cluster remove n3")));
+}
