@@ -163,8 +163,10 @@ impl Outgoing {
     pub async fn write_to(mut self, to: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         let (mut batch, mut buffer) = (Vec::new(), BytesMut::new());
         while self.frames.recv_many(&mut batch, 256).await > 0 {
-            // Whoever is about to put a frame does so now, and both travel in one segment.
-            tokio::task::yield_now().await;
+            // Whoever is about to ask does so now, and all travel in one segment. Answers come in batches by themselves.
+            if batch.iter().any(|frame| frame.kind == Kind::Ask) {
+                tokio::task::yield_now().await;
+            }
             while let Ok(frame) = self.frames.try_recv() {
                 batch.push(frame);
             }

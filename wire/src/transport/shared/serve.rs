@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -54,10 +55,17 @@ pub async fn serve_shared(
             };
             match frame {
                 Some(frame) if frame.kind == Kind::Ask => {
-                    let (id, handler, outbox, ended) = (frame.id, handler.clone(), outbox.clone(), running.clone());
+                    let id = frame.id;
+                    let mut answering = Box::pin(answer(handler.clone(), frame));
+                    // What can be said at once needs no task of its own.
+                    if let Poll::Ready(answer) = futures::poll!(answering.as_mut()) {
+                        outbox.put(answer);
+                        continue;
+                    }
+                    let (outbox, ended) = (outbox.clone(), running.clone());
                     let mut under_way = running.0.lock();
                     let task = tasks.spawn(async move {
-                        outbox.put(answer(&*handler, frame).await);
+                        outbox.put(answering.await);
                         ended.0.lock().remove(&id);
                     });
                     under_way.insert(id, task.abort_handle());
@@ -78,7 +86,7 @@ pub async fn serve_shared(
     }
 }
 
-async fn answer(handler: &dyn Handler, frame: Frame) -> Frame {
+async fn answer(handler: Arc<dyn Handler>, frame: Frame) -> Frame {
     let Frame { id, path, head, payload, .. } = frame;
     let answered = match std::str::from_utf8(&path) {
         Ok(path) => handler.handle(path, head, payload.into()).await,
