@@ -360,14 +360,9 @@ proptest! {
             identity.iter().map(parse).collect::<Result<Vec<_>, _>>()?,
             session.iter().map(parse).collect::<Result<Vec<_>, _>>()?,
         );
-        // A bucket's policy may be refused for reasons that the other implementation does not know.
-        let compiled = match &bucket {
-            None => None,
-            Some(policy) => match Policy::bucket(&policy.to_string(), "b") {
-                Ok(policy) => Some(policy),
-                Err(_) => return Err(TestCaseError::reject("refused")),
-            },
-        };
+        // A bucket's policy may be refused for reasons that the other implementation does not know: then there is none.
+        let compiled = bucket.as_ref().and_then(|policy| Policy::bucket(&policy.to_string(), "b").ok());
+        let bucket = bucket.filter(|_| compiled.is_some());
         let named = |policies: &'_ [Policy]| policies.iter().map(|policy| ("p", policy.clone())).collect::<Vec<_>>();
         let (ours, limits) = (named(&ours), named(&limits));
         let ours: Vec<(&str, &Policy)> = ours.iter().map(|(name, policy)| (*name, policy)).collect();
