@@ -40,7 +40,7 @@ use crate::metrics;
 use crate::ops::{self, Ops, OpsHandler};
 use crate::sockets::{BindError, Sockets};
 use crate::status::Status;
-use crate::tls::Tls;
+use crate::tls::{Port, Tls};
 
 /// Pause before a default bucket is tried again.
 const BUCKET_AGAIN: Duration = Duration::from_millis(50);
@@ -333,6 +333,7 @@ async fn start_gateway(
     }
     gateway.audit = Auditor(Some(Arc::new(audit)));
     gateway.oidc.clone_from(&config.oidc);
+    gateway.secure = config.tls.covers(Port::S3);
     gateway.trusted_proxies.clone_from(&config.trusted_proxies);
     let source = Arc::new(router.clone());
     gateway.keyring = Some(Arc::new(Keyring::new(key, &secret(config), seams.clock.clone(), Some(source))));

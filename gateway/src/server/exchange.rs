@@ -65,7 +65,7 @@ impl Completion {
             status: StatusCode::REQUEST_TIMEOUT,
             sent: 0,
             whole: false,
-            origin: Origin::of(pulse.peer.ip(), false, &parts.headers, &shared.trusted_proxies),
+            origin: Origin::of(pulse.peer.ip(), shared.secure, &parts.headers, &shared.trusted_proxies),
             slot: Slot::default(),
             bypasses: parts.headers.contains_key("x-amz-bypass-governance-retention"),
             _permit: None,

@@ -64,6 +64,8 @@ pub struct GatewayConfig {
     pub root: RootKey,
     /// Everybody's keys; `None`: the root key alone.
     pub keyring: Option<Arc<Keyring>>,
+    /// Whether the listener speaks TLS.
+    pub secure: bool,
     /// Proxies whose word about a client's address and TLS is taken.
     pub trusted_proxies: Vec<Network>,
     /// Who vouches for web identities.
@@ -85,6 +87,7 @@ impl GatewayConfig {
             region: "us-east-1".to_owned(),
             root,
             keyring: None,
+            secure: false,
             trusted_proxies: Vec::new(),
             oidc: None,
             audit: Auditor::default(),
@@ -123,6 +126,7 @@ struct Shared {
     ids: RequestIds,
     readiness: Readiness,
     closed: Arc<AtomicBool>,
+    secure: bool,
     trusted_proxies: Vec<Network>,
     audit: Auditor,
     clock: Arc<dyn Clock>,
@@ -182,6 +186,7 @@ impl Gateway {
             ids: RequestIds::new(seams.random.as_ref()),
             readiness,
             closed: config.closed.clone(),
+            secure: config.secure,
             trusted_proxies: config.trusted_proxies.clone(),
             audit: config.audit.clone(),
             clock: seams.clock.clone(),
