@@ -45,10 +45,46 @@ pub enum Cli {
         /// The flags given, by name.
         flags: Flags,
     },
+    /// Make, list or restore backups.
+    Backup {
+        /// What.
+        action: BackupAction,
+        /// Whether to print JSON.
+        json: bool,
+        /// The flags given, by name.
+        flags: Flags,
+    },
     /// Check the configuration of a role.
     CheckConfig {
         /// The role.
         role: Role,
+        /// The flags given, by name.
+        flags: Flags,
+    },
+    /// Print the settings of a role, and where each was made.
+    ShowConfig {
+        /// The role.
+        role: Role,
+        /// Whether to print JSON.
+        json: bool,
+        /// The flags given, by name.
+        flags: Flags,
+    },
+    /// Look at what a process of this role needs from its machine.
+    Doctor {
+        /// The role.
+        role: Role,
+        /// Whether to print JSON.
+        json: bool,
+        /// The flags given, by name.
+        flags: Flags,
+    },
+    /// Show requests as they end.
+    Trace {
+        /// The query of `/v1/trace`.
+        query: String,
+        /// Whether to print JSON.
+        json: bool,
         /// The flags given, by name.
         flags: Flags,
     },
@@ -108,6 +144,29 @@ pub enum ClusterAction {
     },
     /// Let a node suffer, or recover; or show which do.
     Fault(FaultRequest),
+}
+
+/// What to do with backups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BackupAction {
+    /// Make one.
+    Create(Place),
+    /// Show those that are there.
+    List(Place),
+    /// Make a data directory of one.
+    Restore {
+        /// Where it is kept.
+        from: Place,
+        /// Which; the newest if none is named.
+        name: Option<String>,
+    },
+}
+
+/// Where backups are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// A directory.
+    pub url: String,
 }
 
 /// Flags by name.
@@ -219,7 +278,35 @@ pub fn command() -> Command {
                             .help("The command to check for"),
                     ),
                 )
+                .subcommand(
+                    every_flag(
+                        Command::new("show").about("Print every setting and where it was made; never a secret's text"),
+                    )
+                    .arg(role_arg())
+                    .arg(
+                        Arg::new("redact")
+                            .long("redact")
+                            .action(ArgAction::SetTrue)
+                            .help("Show no secrets: always so, for scripts that say it"),
+                    )
+                    .arg(output()),
+                )
                 .subcommand(Command::new("keys").about("Print every key, as Markdown")),
+        )
+        .subcommand(backup())
+        .subcommand(
+            every_flag(Command::new("doctor").about("Look at disk, clock, names, ports and limits, changing nothing"))
+                .arg(role_arg())
+                .arg(output()),
+        )
+        .subcommand(
+            with_flags(
+                Command::new("trace").about("Show requests as they end, of the gateway whose admin API is asked"),
+                Role::Client,
+            )
+            .arg(Arg::new("operation").long("operation").value_name("NAME").help("Only this one, such as GetObject"))
+            .arg(Arg::new("failed").long("failed").action(ArgAction::SetTrue).help("Only answers of 400 and above"))
+            .arg(output()),
         )
         .subcommand(Command::new("openapi").about("Print the admin API as an OpenAPI document"))
         .subcommand(
@@ -264,6 +351,35 @@ const HEALTH_KEYS: [&str; 4] = ["config", "ops-listen", "tls-cert", "tls-plain"]
 
 fn switch(name: &'static str, about: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue).help(about)
+}
+
+fn backup() -> Command {
+    let place = |command: Command| command.arg(Arg::new("PLACE").required(true).help("A directory")).arg(output());
+    Command::new("backup")
+        .about("Make backups of the whole store, and make a new cluster of one")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(place(with_flags(
+            Command::new("create").about("Copy metadata, and what of the objects is not there yet"),
+            Role::Client,
+        )))
+        .subcommand(place(Command::new("list").about("Show the backups that are there")))
+        .subcommand(
+            place(with_flags(
+                Command::new("restore").about("Make an empty data directory the first node of a new cluster"),
+                Role::Replica,
+            ))
+            .arg(Arg::new("backup").long("backup").value_name("NAME").help("Which [default: the newest]")),
+        )
+}
+
+fn role_arg() -> Arg {
+    let roles = Role::ALL.into_iter().filter(|role| *role != Role::Client).map(Role::as_str);
+    Arg::new("role")
+        .long("role")
+        .default_value("server")
+        .value_parser(roles.collect::<Vec<_>>())
+        .help("The command that it is for")
 }
 
 fn output() -> Arg {
@@ -334,8 +450,19 @@ impl Cli {
                     let role = matches.get_one::<String>("role").and_then(|role| role_of(role)).unwrap_or(Role::Server);
                     Cli::CheckConfig { role, flags: given(matches) }
                 }
+                Some(("show", matches)) => {
+                    Cli::ShowConfig { role: role(matches), json: json(matches), flags: given(matches) }
+                }
                 _ => Cli::ConfigKeys,
             },
+            "backup" => Self::backup(matches),
+            "doctor" => Cli::Doctor { role: role(matches), json: json(matches), flags: given(matches) },
+            "trace" => {
+                let operation = matches.get_one::<String>("operation").map(|name| format!("operation={name}"));
+                let failed = matches.get_flag("failed").then(|| "failed=true".to_owned());
+                let query = operation.into_iter().chain(failed).collect::<Vec<_>>().join("&");
+                Cli::Trace { query, json: json(matches), flags: given(matches) }
+            }
             "openapi" => Cli::OpenApi,
             "completions" => {
                 Cli::Completions(matches.get_one::<Shell>("SHELL").copied().expect("clap requires a shell"))
@@ -371,6 +498,18 @@ impl Cli {
         let node = if matches!(fault, FaultKind::Status {}) { None } else { node() };
         let json = matches.get_one::<String>("output").is_some_and(|format| format == "json");
         Cli::Cluster { action: ClusterAction::Fault(FaultRequest { node, fault }), json, flags: given(matches) }
+    }
+
+    fn backup(matches: &ArgMatches) -> Cli {
+        let Some((name, matches)) = matches.subcommand() else { unreachable!("clap requires a subcommand") };
+        let place = Place { url: matches.get_one::<String>("PLACE").cloned().unwrap_or_default() };
+        let action = match name {
+            "create" => BackupAction::Create(place),
+            "restore" => BackupAction::Restore { from: place, name: matches.get_one::<String>("backup").cloned() },
+            _ => BackupAction::List(place),
+        };
+        let json = matches.get_one::<String>("output").is_some_and(|format| format == "json");
+        Cli::Backup { action, json, flags: given(matches) }
     }
 
     fn cluster(matches: &ArgMatches) -> Cli {
@@ -414,6 +553,14 @@ pub fn in_one_line(error: &clap::Error) -> String {
         Some(tip) => format!("{said} ({tip})"),
         None => format!("{said} (--help tells more)"),
     }
+}
+
+fn role(matches: &ArgMatches) -> Role {
+    matches.get_one::<String>("role").and_then(|role| role_of(role)).unwrap_or(Role::Server)
+}
+
+fn json(matches: &ArgMatches) -> bool {
+    matches.get_one::<String>("output").is_some_and(|format| format == "json")
 }
 
 fn role_of(command: &str) -> Option<Role> {
@@ -481,6 +628,18 @@ mod tests {
         let check = Cli::CheckConfig { role: Role::Gateway, flags: flags(&[("cluster-secret-file", "/s")]) };
         assert_eq!(parse("holdfast config check --role gateway --cluster-secret-file /s").unwrap(), check);
         assert_eq!(parse("holdfast config keys").unwrap(), Cli::ConfigKeys);
+        let from = Place { url: "/b".to_owned() };
+        let action = BackupAction::Restore { from, name: None };
+        assert_eq!(
+            parse("holdfast backup restore /b --data /d").unwrap(),
+            Cli::Backup { action, json: false, flags: flags(&[("data", "/d")]) }
+        );
+        let trace = Cli::Trace { query: "operation=GetObject&failed=true".to_owned(), json: true, flags: flags(&[]) };
+        assert_eq!(parse("holdfast trace --operation GetObject --failed -o json").unwrap(), trace);
+        let show = Cli::ShowConfig { role: Role::Server, json: false, flags: flags(&[("shards", "2")]) };
+        assert_eq!(parse("holdfast config show --redact --shards 2").unwrap(), show);
+        let doctor = Cli::Doctor { role: Role::Gateway, json: false, flags: flags(&[]) };
+        assert_eq!(parse("holdfast doctor --role gateway").unwrap(), doctor);
         assert_eq!(parse("holdfast completions fish").unwrap(), Cli::Completions(Shell::Fish));
         assert_eq!(parse("holdfast man /m").unwrap(), Cli::Man("/m".into()));
         let flags = flags(&[("ops-listen", "127.0.0.1:1")]);

@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use holdfast_wire::seam::Net;
-use http::{Method, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyDataStream, BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -120,7 +123,8 @@ impl AdminClient {
         serde_json::from_slice(&answer).map_err(|_| self.not_ours())
     }
 
-    fn not_ours(&self) -> ClientError {
+    /// The answer makes no sense.
+    pub fn not_ours(&self) -> ClientError {
         ClientError::NotOurs { url: self.config.admin.clone() }
     }
 
@@ -139,7 +143,50 @@ impl AdminClient {
         Err(ClientError::Refused(answer["error"].as_str().ok_or_else(|| self.not_ours())?.to_owned()))
     }
 
+    /// What `path` streams: the answer's headers, and the bytes as they come.
+    pub async fn stream(
+        &self,
+        path: &str,
+    ) -> Result<(HeaderMap, BoxStream<'static, Result<Bytes, ClientError>>), ClientError> {
+        let sent = timeout(WITHIN, self.send(Method::GET, path, Bytes::new()));
+        let (response, driver) = sent.await.map_err(|_| self.unreachable("no answer in time"))??;
+        if response.status() != StatusCode::OK {
+            return Err(self.refused(Limited::new(response.into_body(), ANSWER_MAX)).await);
+        }
+        let (parts, body) = response.into_parts();
+        let url = self.config.admin.clone();
+        let bytes = BodyDataStream::new(body).map(move |bytes| {
+            // The connection lives as long as its stream.
+            let _driver = &driver;
+            bytes.map_err(|error| ClientError::Unreachable { url: url.clone(), reason: error.to_string() })
+        });
+        Ok((parts.headers, bytes.boxed()))
+    }
+
+    async fn refused(&self, body: Limited<Incoming>) -> ClientError {
+        let Ok(answer) = body.collect().await else { return self.not_ours() };
+        let answer: Result<serde_json::Value, _> = serde_json::from_slice(&answer.to_bytes());
+        match answer.ok().and_then(|answer| answer["error"].as_str().map(str::to_owned)) {
+            Some(refusal) => ClientError::Refused(refusal),
+            None => self.not_ours(),
+        }
+    }
+
     async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), ClientError> {
+        let (response, _driver) = self.send(method, path, body).await?;
+        let status = response.status();
+        let body =
+            Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(|error| self.unreachable(error))?;
+        Ok((status, body.to_bytes()))
+    }
+
+    /// Sends a request; the connection ends with the set that comes with the answer.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(Response<Incoming>, JoinSet<Result<(), hyper::Error>>), ClientError> {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
@@ -152,14 +199,10 @@ impl AdminClient {
         let stream = self.net.connect(&self.authority).await.map_err(|error| self.unreachable(error))?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.unreachable(error))?;
-        // Ends with this call.
         let mut driver = JoinSet::new();
         driver.spawn(connection);
         let response = sender.send_request(request).await.map_err(|error| self.unreachable(error))?;
-        let status = response.status();
-        let body =
-            Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(|error| self.unreachable(error))?;
-        Ok((status, body.to_bytes()))
+        Ok((response, driver))
     }
 }
 

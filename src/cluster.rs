@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use holdfast_wire::backup::BackupRequest;
 use holdfast_wire::error::CallError;
 use holdfast_wire::fault::{FAULT, FaultAnswer, FaultOrder, FaultState};
-use holdfast_wire::heartbeat::{ClusterView, NodeInfo};
-use holdfast_wire::id::{GroupId, NodeId, RequestId};
+use holdfast_wire::heartbeat::{ClusterView, Heartbeat, NodeInfo};
+use holdfast_wire::id::{BlobId, GroupId, NodeId, RequestId};
 use holdfast_wire::request::{Request, Response, RootRefusal, RootRequest};
 use holdfast_wire::seam::Random;
 use holdfast_wire::service::{Body, Service};
@@ -65,8 +66,8 @@ pub enum OperationError {
     /// Root refuses.
     #[error("{0}")]
     Refused(RootRefusal),
-    /// The leader did not carry it out.
-    #[error("the leader of group {group} answered: {error}")]
+    /// The member asked did not carry it out.
+    #[error("group {group}: {error}")]
     Call {
         /// The group.
         group: GroupId,
@@ -142,6 +143,66 @@ impl Cluster {
     pub async fn root(&self, request: RootRequest) -> Result<Response, OperationError> {
         let view = self.view().await.ok_or(OperationError::NoView)?;
         self.call_leader(&view, GroupId::ROOT, Request::Root(request)).await
+    }
+
+    /// All rows of a group as of now, from any of its members: the log index of which they are, and the framed chunks.
+    pub async fn cut(&self, group: GroupId) -> Result<(u64, Body), OperationError> {
+        match self.ask_member(group, || BackupRequest::Cut { group }).await? {
+            (Response::Cut { index }, body) => Ok((index, body)),
+            _ => Err(OperationError::OtherAnswer),
+        }
+    }
+
+    /// A whole blob, from any holder.
+    pub async fn blob(&self, group: GroupId, blob: BlobId) -> Result<Body, OperationError> {
+        match self.ask_member(group, || BackupRequest::Blob { group, blob }).await? {
+            (Response::Done, body) => Ok(body),
+            _ => Err(OperationError::OtherAnswer),
+        }
+    }
+
+    /// Has every living node keep its blobs for so long.
+    pub async fn hold_blobs(&self, for_ms: u32) -> Result<(), OperationError> {
+        let view = self.view().await.ok_or(OperationError::NoView)?;
+        let living = view.heartbeats.iter().filter(|(_, age_ms)| status::is_alive(*age_ms));
+        let asked = living.map(|(heartbeat, _)| self.ask_node(&view, heartbeat, BackupRequest::Hold { for_ms }));
+        for (answer, group) in futures::future::join_all(asked).await.into_iter().map(|answer| (answer, GroupId::ROOT))
+        {
+            answer.map_err(|error| OperationError::Call { group, error })?;
+        }
+        Ok(())
+    }
+
+    /// Asks one living member after the other, until one answers.
+    async fn ask_member(
+        &self,
+        group: GroupId,
+        request: impl Fn() -> BackupRequest,
+    ) -> Result<(Response, Body), OperationError> {
+        let view = self.view().await.ok_or(OperationError::NoView)?;
+        view.layout.map.group(group).ok_or(OperationError::NoSuchGroup(group))?;
+        let mut last = OperationError::NoLeader(group);
+        let members = view.heartbeats.iter().filter(|(heartbeat, age_ms)| {
+            status::is_alive(*age_ms) && heartbeat.groups.iter().any(|status| status.group == group)
+        });
+        for (heartbeat, _) in members {
+            match self.ask_node(&view, heartbeat, request()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => last = OperationError::Call { group, error },
+            }
+        }
+        Err(last)
+    }
+
+    async fn ask_node(
+        &self,
+        view: &ClusterView,
+        heartbeat: &Heartbeat,
+        request: BackupRequest,
+    ) -> Result<(Response, Body), CallError> {
+        let (address, node) = (heartbeat.node.address.clone(), heartbeat.node.id);
+        let target = Target { address, cluster: Some(view.cluster), node: Some(node) };
+        Remote::new(self.client.clone(), target).call(Request::Backup(request), Body::empty()).await
     }
 
     async fn call_leader(

@@ -206,7 +206,7 @@ impl Process {
         })];
         let certificates = tls.clone();
         sources.push(Box::new(move || certificates.metrics()));
-        let mut gateway = None;
+        let (mut gateway, mut watched) = (None, None);
         let (buckets, stop) = (TaskTracker::new(), CancellationToken::new());
         let views: Arc<dyn Views> = match (&config.root, local) {
             (Some(root), local) => {
@@ -217,6 +217,7 @@ impl Process {
                 let (server, tasks) =
                     start_gateway(&config, root, &router, &seams, counters.clone(), faults.as_deref(), audit.clone())
                         .await?;
+                watched = Some(counters.clone());
                 sources.push(Box::new(move || gateway_metrics::render(&counters)));
                 let counters = router.metrics().clone();
                 sources.push(Box::new(move || metrics::router(&counters)));
@@ -236,7 +237,7 @@ impl Process {
         if let Some(wish) = provision {
             buckets.spawn(stop.clone().run_until_cancelled_owned(bring_about(access.clone(), wish)));
         }
-        let admin = Admin::new(cluster, access, config.admin_token.clone());
+        let admin = Admin::new(cluster, access, config.admin_token.clone()).with_gateway(watched);
         let mut servers = Vec::new();
         if let Some(listener) = sockets.take(&config.admin_listen) {
             servers.push(HttpServer::start(listener, Arc::new(admin)));
@@ -337,6 +338,7 @@ async fn start_gateway(
     gateway.trusted_proxies.clone_from(&config.trusted_proxies);
     let source = Arc::new(router.clone());
     gateway.keyring = Some(Arc::new(Keyring::new(key, &secret(config), seams.clock.clone(), Some(source))));
+    gateway.access_log = config.access_log;
     let mut s3 = S3Config::new(root.access.clone());
     s3.inline_max = config.inline_max;
     s3.region = config.region.clone();

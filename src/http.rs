@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,13 +46,17 @@ pub enum Content {
 }
 
 impl Content {
-    /// Ends a stream when the server stops.
+    /// Breaks a stream off when the server stops.
     fn body(self, stop: CancellationToken) -> UnsyncBoxBody<Bytes, io::Error> {
         match self {
             Self::Whole(bytes) => Full::new(bytes).map_err(|never| match never {}).boxed_unsync(),
             Self::Streamed(stream) => {
-                let frames = stream.take_until(stop.cancelled_owned()).map_ok(Frame::data);
-                StreamBody::new(frames).boxed_unsync()
+                let stopped = stop.clone();
+                let broken = futures::stream::poll_fn(move |_| {
+                    Poll::Ready(stopped.is_cancelled().then(|| Err(io::ErrorKind::ConnectionAborted.into())))
+                });
+                let stream = stream.take_until(stop.cancelled_owned()).chain(broken.take(1));
+                StreamBody::new(stream.map_ok(Frame::data)).boxed_unsync()
             }
         }
     }
@@ -169,7 +174,6 @@ pub fn error(status: StatusCode, message: &str) -> Response<Content> {
 }
 
 /// An answer that comes as it is made.
-#[cfg_attr(not(test), expect(dead_code, reason = "the routes that stream come next"))]
 pub fn streamed(content_type: &'static str, stream: BoxStream<'static, io::Result<Bytes>>) -> Response<Content> {
     with_type(StatusCode::OK, content_type, Content::Streamed(stream))
 }

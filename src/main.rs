@@ -5,14 +5,17 @@
 
 mod access;
 mod admin;
+mod backup;
 mod certs;
 mod cli;
 mod client;
 mod clock;
 mod cluster;
+mod commands;
 mod compose;
 mod config;
 mod dev;
+mod doctor;
 mod drain;
 mod health;
 mod http;
@@ -85,6 +88,10 @@ fn main() -> ExitCode {
                 Err(error) => complain(MISUSED, &error),
             }
         }
+        Cli::ShowConfig { role, json, flags } => commands::show_config(role, json, flags),
+        Cli::Doctor { role, json, flags } => commands::doctor(role, json, flags),
+        Cli::Trace { query, json, flags } => commands::trace(&query, json, flags),
+        Cli::Backup { action, json, flags } => commands::backup(action, json, flags),
         Cli::Cluster { action, json, flags } => {
             let client = settings(flags).and_then(|settings| {
                 Ok(AdminClient::new(Arc::new(TcpNet), ClientConfig::new(&settings, &read)?, &sources())?)

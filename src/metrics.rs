@@ -1,48 +1,18 @@
 //! Metrics as Prometheus reads them (text exposition format 0.0.4).
 
+mod process;
+
 use std::fmt::{Display, Write};
 use std::sync::atomic::Ordering;
 
 use holdfast_gateway::router::{Cause, RouterMetrics};
-use holdfast_replica::file::{Files, Open};
 use holdfast_replica::node::NodeMetrics;
 
+pub use self::process::Process;
 use crate::status::{Health, Status};
 
 /// A source of finished lines: the node's own, the gateway's own.
 pub type Source = Box<dyn Fn() -> String + Send + Sync>;
-
-/// What the kernel says of this process.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Process {
-    /// CPU time used so far, seconds.
-    pub cpu_seconds: f64,
-    /// Resident memory, bytes.
-    pub resident_bytes: u64,
-}
-
-impl Process {
-    /// Reads `/proc/self`; `None` where there is none.
-    pub fn read(files: &dyn Files) -> Option<Process> {
-        let text = |path: &str| -> Option<String> {
-            let mut buffer = vec![0; 1024];
-            let count = files.open(path.as_ref(), Open::Read).ok()?.read_at(&mut buffer, 0).ok()?;
-            buffer.truncate(count);
-            String::from_utf8(buffer).ok()
-        };
-        Process::parse(&text("/proc/self/stat")?, &text("/proc/self/statm")?)
-    }
-
-    /// From the texts of `stat` and `statm`; proc(5). Ticks are 100 a second on every Linux that we run on.
-    fn parse(stat: &str, statm: &str) -> Option<Process> {
-        // The command's name stands in parentheses and may contain anything.
-        let fields: Vec<_> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at)?.parse::<u64>().ok();
-        let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-        let page_bytes = rustix::param::page_size() as u64;
-        Some(Process { cpu_seconds: (ticks(11)? + ticks(12)?) as f64 / 100.0, resident_bytes: pages * page_bytes })
-    }
-}
 
 /// Lines of one metric each.
 struct Page(String);
@@ -77,6 +47,10 @@ pub fn page(version: &str, process: Option<Process>, status: Option<&Status>) ->
     if let Some(process) = process {
         page.one("process_cpu_seconds_total", "counter", "CPU time used.", process.cpu_seconds);
         page.one("process_resident_memory_bytes", "gauge", "Resident memory.", process.resident_bytes);
+        page.one("process_threads", "gauge", "Threads.", process.threads);
+        page.one("process_start_time_seconds", "gauge", "When the process started, Unix time.", process.started);
+        page.one("process_open_fds", "gauge", "Open file descriptors.", process.open_fds);
+        page.one("process_max_fds", "gauge", "The most file descriptors that may be open.", process.max_fds);
     }
     if let Some(status) = status {
         cluster(&mut page, status);
@@ -105,6 +79,19 @@ fn cluster(page: &mut Page, status: &Status) {
     for (name, load) in loads() {
         page.sample("holdfast_node_disk_free_bytes", &[("node", name)], load.disk_free_bytes);
     }
+    page.family("holdfast_node_disk_size_bytes", "gauge", "Size of the file system with the node's data.");
+    for (name, load) in loads() {
+        page.sample("holdfast_node_disk_size_bytes", &[("node", name)], load.disk_total_bytes);
+    }
+    page.family("holdfast_node_resident_memory_bytes", "gauge", "Resident memory of the node's process.");
+    for (name, load) in loads() {
+        page.sample("holdfast_node_resident_memory_bytes", &[("node", name)], load.memory_bytes);
+    }
+    page.family("holdfast_node_ready", "gauge", "Whether the node is heard and says that it serves.");
+    for node in &status.nodes {
+        let ready = node.alive && node.not_ready.is_none();
+        page.sample("holdfast_node_ready", &[("node", &node.name)], u8::from(ready));
+    }
     page.family("holdfast_node_in_flight", "gauge", "Requests in flight on the node.");
     for (name, load) in loads() {
         page.sample("holdfast_node_in_flight", &[("node", name)], load.in_flight);
@@ -132,6 +119,22 @@ fn cluster(page: &mut Page, status: &Status) {
             member.committed,
         );
     }
+    page.family("holdfast_group_leader", "gauge", "Whether the node leads the group.");
+    for (group, member) in members() {
+        let leads = status.groups.iter().any(|it| it.id == group && it.leader == Some(member.node));
+        page.sample("holdfast_group_leader", &[("group", &group), ("node", &name(member.node))], u8::from(leads));
+    }
+    page.family("holdfast_group_lag_entries", "gauge", "Committed entries that the node has yet to apply.");
+    for group in &status.groups {
+        let newest = group.members.iter().map(|member| member.committed).max().unwrap_or_default();
+        for member in &group.members {
+            page.sample(
+                "holdfast_group_lag_entries",
+                &[("group", &group.id), ("node", &name(member.node))],
+                newest.saturating_sub(member.applied),
+            );
+        }
+    }
     page.family("holdfast_group_missing_blobs", "gauge", "Blobs that the node has yet to fetch.");
     for (group, member) in members() {
         page.sample(
@@ -145,11 +148,10 @@ fn cluster(page: &mut Page, status: &Status) {
 /// What the nodes of this process count, by name.
 pub fn nodes(counted: &[(String, NodeMetrics)]) -> String {
     type Of = fn(&NodeMetrics) -> u64;
-    let metrics: [(&str, &str, &str, Of); 18] = [
+    let metrics: [(&str, &str, &str, Of); 19] = [
         ("holdfast_log_syncs_total", "counter", "Syncs of the log.", |m| m.log.syncs),
         ("holdfast_log_written_bytes_total", "counter", "Bytes written to the log.", |m| m.log.bytes_written),
         ("holdfast_log_entries_total", "counter", "Entries written to the log.", |m| m.log.entries),
-        ("holdfast_log_sync_micros", "gauge", "Moving average of a log sync.", |m| m.log.sync_micros),
         ("holdfast_log_retained_bytes", "gauge", "Bytes of the log's segments.", |m| m.log.retained_bytes),
         ("holdfast_blob_syncs_total", "counter", "Syncs of blobs and their directories.", |m| m.blobs.syncs),
         ("holdfast_blob_written_bytes_total", "counter", "Bytes written to blobs.", |m| m.blobs.bytes_written),
@@ -164,6 +166,12 @@ pub fn nodes(counted: &[(String, NodeMetrics)]) -> String {
         }),
         ("holdfast_blob_missing", "gauge", "Blobs that are waited for.", |m| m.missing_blobs),
         ("holdfast_blob_fetched_total", "counter", "Blobs fetched from other nodes.", |m| m.repaired_blobs),
+        ("holdfast_collect_blobs_total", "counter", "Blobs reclaimed that nothing named any more.", |m| {
+            m.collected_blobs
+        }),
+        ("holdfast_collect_orphans_total", "counter", "Blobs reclaimed that nothing ever named.", |m| {
+            m.collected_orphans
+        }),
         ("holdfast_index_disk_bytes", "gauge", "Bytes of the index on disk.", |m| m.engine.disk_bytes),
         ("holdfast_index_memory_bytes", "gauge", "Bytes of the index buffered in memory.", |m| m.engine.memory_bytes),
     ];
@@ -173,6 +181,11 @@ pub fn nodes(counted: &[(String, NodeMetrics)]) -> String {
         for (node, counted) in counted {
             page.sample(name, &[("node", node)], of(counted));
         }
+    }
+    const SYNC: &str = "holdfast_log_sync_duration_seconds";
+    page.family(SYNC, "histogram", "A write of the log and its fdatasync.");
+    for (node, counted) in counted {
+        counted.log.took.render(&mut page.0, SYNC, &format!("node=\"{}\"", escape(node)));
     }
     page.0
 }
@@ -201,15 +214,16 @@ pub fn router(counted: &RouterMetrics) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use holdfast_replica::file::RealFiles;
+mod documented;
 
+#[cfg(test)]
+mod tests {
     use super::*;
     use crate::status::tests::healthy;
 
     #[test]
     fn every_sample_has_its_family_and_every_family_its_samples_together() {
-        let process = Process { cpu_seconds: 1.5, resident_bytes: 4096 };
+        let process = Process { cpu_seconds: 1.5, ..Process::default() };
         let page = page("0.1.0", Some(process), Some(&Status::of(&healthy())));
         let mut family = "";
         for line in page.lines() {
@@ -235,14 +249,5 @@ mod tests {
         let mut page = Page(String::new());
         page.sample("x", &[("a", &"q\"b\\s\nl")], 1);
         assert_eq!(page.0, "x{a=\"q\\\"b\\\\s\\nl\"} 1\n");
-    }
-
-    #[test]
-    fn the_kernel_tells_of_this_process() {
-        let process = Process::read(&RealFiles).expect("Linux has /proc");
-        assert!(process.resident_bytes > 1 << 20);
-        let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0";
-        let process = Process::parse(stat, "10 3 1").unwrap();
-        assert_eq!((process.cpu_seconds, process.resident_bytes), (3.0, 3 * rustix::param::page_size() as u64));
     }
 }

@@ -20,6 +20,11 @@ const LAG_ENTRIES: u64 = 1000;
 /// Below this part of the disk free (1/N), the disk is mentioned.
 const DISK_PART: u64 = 20;
 
+/// Whether a node with a heartbeat of this age counts as alive.
+pub fn is_alive(age_ms: u64) -> bool {
+    age_ms <= ALIVE_WITHIN_MS
+}
+
 /// How it stands with the whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

@@ -1,5 +1,6 @@
 //! S3 gateway: speaks S3 to clients and `holdfast-wire` to replicas. Stateless.
 
+pub mod access_log;
 pub mod audit;
 pub mod auth;
 pub mod balance;
@@ -17,6 +18,7 @@ pub mod router;
 pub mod s3;
 pub mod server;
 pub mod sts;
+pub mod trace;
 
 #[cfg(test)]
 mod fake;

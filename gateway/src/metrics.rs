@@ -7,40 +7,24 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use holdfast_wire::histogram::Histogram;
 use http::StatusCode;
 
 use crate::guard::refusal::Cause;
 use crate::guard::table::Operation;
+use crate::trace::Tap;
 
 const OPERATIONS: usize = Operation::ALL.len();
 const CAUSES: usize = Cause::ALL.len();
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
-
-/// Upper bounds of the latency buckets, in microseconds.
-const BOUNDS: [u64; 15] = [
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
-    10_000_000, 30_000_000,
-];
-
-/// How often something took how long.
-#[derive(Debug, Default)]
-struct Histogram {
-    counts: [AtomicU64; BOUNDS.len() + 1],
-    sum_micros: AtomicU64,
-}
-
-impl Histogram {
-    fn record(&self, took: Duration) {
-        let micros = took.as_micros() as u64;
-        self.counts[BOUNDS.partition_point(|bound| *bound < micros)].fetch_add(1, Ordering::Relaxed);
-        self.sum_micros.fetch_add(micros, Ordering::Relaxed);
-    }
-}
+/// Status codes that are counted one by one; all others share a counter.
+const CODES: [u16; 22] =
+    [200, 204, 206, 301, 304, 307, 400, 401, 403, 404, 405, 408, 409, 411, 412, 413, 416, 429, 500, 501, 503, 507];
 
 /// What is counted of one operation.
 #[derive(Debug, Default)]
 struct Counted {
-    classes: [AtomicU64; CLASSES.len()],
+    codes: [AtomicU64; CODES.len() + 1],
+    first_byte: Histogram,
     took: Histogram,
 }
 
@@ -55,6 +39,7 @@ pub struct GatewayMetrics {
     connections: AtomicU64,
     accepted: AtomicU64,
     in_flight: AtomicU64,
+    tap: Tap,
 }
 
 impl Default for GatewayMetrics {
@@ -68,6 +53,7 @@ impl Default for GatewayMetrics {
             connections: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
+            tap: Tap::default(),
         }
     }
 }
@@ -78,15 +64,25 @@ impl GatewayMetrics {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A response is about to be sent.
+    pub fn answered(&self, operation: Operation, took: Duration) {
+        self.operations[operation as usize].first_byte.record(took);
+    }
+
     /// A request ended, its response's last byte included. `whole`: the response was sent to its end.
     pub fn ended(&self, operation: Operation, status: StatusCode, took: Duration, sent: u64, whole: bool) {
         let counted = &self.operations[operation as usize];
-        let class = usize::from(status.as_u16() / 100).clamp(1, CLASSES.len()) - 1;
-        counted.classes[class].fetch_add(1, Ordering::Relaxed);
+        let code = CODES.binary_search(&status.as_u16()).unwrap_or(CODES.len());
+        counted.codes[code].fetch_add(1, Ordering::Relaxed);
         counted.took.record(took);
         self.sent.fetch_add(sent, Ordering::Relaxed);
         self.aborted.fetch_add(u64::from(!whole), Ordering::Relaxed);
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Where each request is told when it ends.
+    pub fn tap(&self) -> &Tap {
+        &self.tap
     }
 
     /// Something was refused.
@@ -135,17 +131,24 @@ pub fn render(metrics: &GatewayMetrics) -> String {
     let mut text = String::with_capacity(8 * 1024);
     let asked = || Operation::ALL.iter().zip(&metrics.operations).filter(|(_, counted)| counted.total() > 0);
 
-    head(&mut text, "holdfast_gateway_requests_total", "counter", "Requests answered.");
+    const REQUESTS: &str = "holdfast_s3_requests_total";
+    head(&mut text, REQUESTS, "counter", "Requests answered, by operation and HTTP status code.");
     for (operation, counted) in asked() {
-        for (class, count) in CLASSES.iter().zip(&counted.classes).filter(|(_, count)| read(count) > 0) {
-            let labels = format!("{{operation=\"{}\",status=\"{class}\"}}", operation.name());
-            line(&mut text, "holdfast_gateway_requests_total", &labels, read(count));
+        for (at, count) in counted.codes.iter().enumerate().filter(|(_, count)| read(count) > 0) {
+            let code = CODES.get(at).map_or("other".to_owned(), u16::to_string);
+            let labels = format!("{{operation=\"{}\",code=\"{code}\"}}", operation.name());
+            line(&mut text, REQUESTS, &labels, read(count));
         }
     }
-    const TOOK: &str = "holdfast_gateway_request_duration_seconds";
+    const FIRST: &str = "holdfast_s3_time_to_first_byte_seconds";
+    head(&mut text, FIRST, "histogram", "From a request's head to its response's head.");
+    for (operation, counted) in asked() {
+        counted.first_byte.counts().render(&mut text, FIRST, &format!("operation=\"{}\"", operation.name()));
+    }
+    const TOOK: &str = "holdfast_s3_request_duration_seconds";
     head(&mut text, TOOK, "histogram", "From a request's head to the last byte of its response.");
     for (operation, counted) in asked() {
-        counted.took.render(&mut text, TOOK, operation.name());
+        counted.took.counts().render(&mut text, TOOK, &format!("operation=\"{}\"", operation.name()));
     }
     head(&mut text, "holdfast_gateway_refusals_total", "counter", "Refused before an operation was begun, by cause.");
     for (cause, count) in Cause::ALL.iter().zip(&metrics.refused) {
@@ -168,24 +171,7 @@ pub fn render(metrics: &GatewayMetrics) -> String {
 
 impl Counted {
     fn total(&self) -> u64 {
-        self.classes.iter().map(read).sum()
-    }
-}
-
-impl Histogram {
-    fn render(&self, text: &mut String, name: &str, operation: &str) {
-        let mut below = 0;
-        for (bound, count) in BOUNDS.iter().zip(&self.counts) {
-            below += read(count);
-            let seconds = *bound as f64 / 1e6;
-            let labels = format!("{{operation=\"{operation}\",le=\"{seconds}\"}}");
-            line(text, &format!("{name}_bucket"), &labels, below);
-        }
-        below += read(&self.counts[BOUNDS.len()]);
-        line(text, &format!("{name}_bucket"), &format!("{{operation=\"{operation}\",le=\"+Inf\"}}"), below);
-        let labels = format!("{{operation=\"{operation}\"}}");
-        line(text, &format!("{name}_sum"), &labels, read(&self.sum_micros) as f64 / 1e6);
-        line(text, &format!("{name}_count"), &labels, below);
+        self.codes.iter().map(read).sum()
     }
 }
 
@@ -202,24 +188,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn codes_are_in_order_to_be_found() {
+        assert!(CODES.is_sorted());
+    }
+
+    #[test]
     fn what_was_counted_is_rendered() {
         let metrics = GatewayMetrics::default();
         metrics.opened();
         metrics.received(7);
         metrics.refused(Cause::Query);
-        for (status, micros) in [(200, 400), (204, 500), (503, 40_000_000)] {
+        metrics.answered(Operation::GetObject, Duration::from_micros(300));
+        for (status, micros) in [(200, 400), (299, 500), (503, 40_000_000)] {
             metrics.begun();
             let status = StatusCode::from_u16(status).unwrap();
             metrics.ended(Operation::GetObject, status, Duration::from_micros(micros), 10, status != 503);
         }
         let text = render(&metrics);
         for expected in [
-            "holdfast_gateway_requests_total{operation=\"GetObject\",status=\"2xx\"} 2\n",
-            "holdfast_gateway_requests_total{operation=\"GetObject\",status=\"5xx\"} 1\n",
-            "holdfast_gateway_request_duration_seconds_bucket{operation=\"GetObject\",le=\"0.0005\"} 2\n",
-            "holdfast_gateway_request_duration_seconds_bucket{operation=\"GetObject\",le=\"30\"} 2\n",
-            "holdfast_gateway_request_duration_seconds_bucket{operation=\"GetObject\",le=\"+Inf\"} 3\n",
-            "holdfast_gateway_request_duration_seconds_sum{operation=\"GetObject\"} 40.0009\n",
+            "holdfast_s3_requests_total{operation=\"GetObject\",code=\"200\"} 1\n",
+            "holdfast_s3_requests_total{operation=\"GetObject\",code=\"503\"} 1\n",
+            "holdfast_s3_requests_total{operation=\"GetObject\",code=\"other\"} 1\n",
+            "holdfast_s3_time_to_first_byte_seconds_count{operation=\"GetObject\"} 1\n",
+            "holdfast_s3_request_duration_seconds_bucket{operation=\"GetObject\",le=\"0.0005\"} 2\n",
+            "holdfast_s3_request_duration_seconds_bucket{operation=\"GetObject\",le=\"30\"} 2\n",
+            "holdfast_s3_request_duration_seconds_bucket{operation=\"GetObject\",le=\"+Inf\"} 3\n",
+            "holdfast_s3_request_duration_seconds_sum{operation=\"GetObject\"} 40.0009\n",
             "holdfast_gateway_refusals_total{cause=\"query\"} 1\n",
             "holdfast_gateway_received_bytes_total 7\n",
             "holdfast_gateway_sent_bytes_total 30\n",

@@ -6,16 +6,19 @@
 //! could have made are refused.
 
 pub mod access;
+pub mod backup;
 pub mod cluster;
 pub mod fault;
 pub mod openapi;
 pub mod route;
+pub mod trace;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use holdfast_gateway::metrics::GatewayMetrics;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 
 use self::route::{Ask, Route};
@@ -26,7 +29,9 @@ use crate::http::{Content, Handler, error};
 
 /// Everything that the API answers, in the order of its documentation.
 pub fn routes() -> impl Iterator<Item = &'static Route> {
-    [openapi::ROUTES, cluster::ROUTES, access::ROUTES, fault::ROUTES].into_iter().flatten()
+    [openapi::ROUTES, cluster::ROUTES, access::ROUTES, fault::ROUTES, backup::ROUTES, trace::ROUTES]
+        .into_iter()
+        .flatten()
 }
 
 /// What handlers work with.
@@ -35,6 +40,8 @@ pub struct Context {
     pub cluster: Cluster,
     /// Whom it knows.
     pub access: Access,
+    /// What this process's gateway counts and tells; `None` where there is no gateway.
+    pub gateway: Option<Arc<GatewayMetrics>>,
 }
 
 /// Answers the admin API.
@@ -46,7 +53,13 @@ pub struct Admin {
 impl Admin {
     /// The API over `cluster`, guarded by `token`.
     pub fn new(cluster: Cluster, access: Access, token: Option<Secret>) -> Self {
-        Self { context: Arc::new(Context { cluster, access }), token }
+        Self { context: Arc::new(Context { cluster, access, gateway: None }), token }
+    }
+
+    /// With this process's gateway.
+    pub fn with_gateway(self, gateway: Option<Arc<GatewayMetrics>>) -> Self {
+        let (cluster, access) = (self.context.cluster.clone(), self.context.access.clone());
+        Self { context: Arc::new(Context { cluster, access, gateway }), ..self }
     }
 
     fn refusal(&self, request: &Request<Bytes>) -> Option<Response<Content>> {

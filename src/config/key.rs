@@ -231,6 +231,13 @@ pub const KEYS: &[Key] = &[
         "`error`, `warn`, `info`, `debug`, `trace`, or filters like `info,holdfast_replica=debug`."
     ),
     key!(
+        "access-log",
+        "WHICH",
+        "failures",
+        GATEWAY,
+        "Which S3 requests are logged when they end: `off`, `failures` (answered with 500 and above) or `all`."
+    ),
+    key!(
         "log-format",
         "FORMAT",
         "auto",

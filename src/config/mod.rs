@@ -12,6 +12,7 @@ mod tls;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use holdfast_gateway::access_log::AccessLog;
 use holdfast_gateway::policy::value::Network;
 use holdfast_gateway::sts::jwt::KeySet;
 use holdfast_gateway::sts::oidc::{Jwks, OidcConfig};
@@ -97,6 +98,8 @@ pub struct Config {
     pub threads: Option<usize>,
     /// Whether the fault API's orders are taken.
     pub enable_faults: bool,
+    /// Which requests are logged.
+    pub access_log: AccessLog,
 }
 
 /// Why a configuration is refused.
@@ -385,6 +388,12 @@ impl Reader<'_> {
         if sound { Ok(Some(Secret::new(text))) } else { Err(ConfigError::SecretForm { name, min, max }) }
     }
 
+    fn access_log(&self) -> Result<AccessLog, ConfigError> {
+        let Some((name, found)) = self.set("access-log") else { return Ok(AccessLog::default()) };
+        let choice = |_| ConfigError::Choice { name, expected: "off, failures or all", found: found.to_owned() };
+        found.parse().map_err(choice)
+    }
+
     fn root(&self, role: Role) -> Result<Option<RootKey>, ConfigError> {
         if !role.has_gateway() {
             return Ok(None);
@@ -513,6 +522,7 @@ impl Config {
             raft,
             enable_faults: from.switch("enable-faults")?,
             tls: tls::config(&from, role)?,
+            access_log: from.access_log()?,
             threads: if threads { Some(from.number("threads", 1, 256)? as usize) } else { None },
         })
     }

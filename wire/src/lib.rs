@@ -6,6 +6,7 @@
 //! [`transport`] (bytes on an authenticated connection), [`service`] (the one trait behind which a replica stands,
 //! whether it lives in this process or on another node).
 
+pub mod backup;
 pub mod bucket;
 pub mod condition;
 pub mod configuration;
@@ -14,6 +15,7 @@ pub mod fault;
 pub mod frame;
 pub mod handshake;
 pub mod heartbeat;
+pub mod histogram;
 pub mod id;
 pub mod identity;
 pub mod lock;

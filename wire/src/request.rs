@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::backup::BackupRequest;
 use crate::bucket::{AckMode, Bucket, ReadMode};
 use crate::condition::{ReadCondition, ReadRefusal, Unmet, WriteCondition};
 use crate::configuration::BucketChange;
@@ -48,6 +49,8 @@ pub enum Request {
         /// The voter that is to lead.
         to: NodeId,
     },
+    /// Something that a backup reads. Any member.
+    Backup(BackupRequest),
 }
 
 /// A write to a shard.
@@ -695,6 +698,11 @@ pub enum Response {
     View(Box<ClusterView>),
     /// To requests with nothing to tell.
     Done,
+    /// To [`BackupRequest::Cut`]; the rows follow.
+    Cut {
+        /// The log index of which they are.
+        index: u64,
+    },
 }
 
 /// How a read ends without an object.

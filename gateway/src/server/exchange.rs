@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -26,6 +27,7 @@ use crate::guard::table::Operation;
 use crate::guard::{self, document, error_xml, head, range};
 use crate::limits::Permit;
 use crate::s3::ResponseStatus;
+use crate::trace::Ended;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
@@ -42,6 +44,7 @@ pub struct Completion {
     started: Instant,
     operation: Operation,
     status: StatusCode,
+    first_byte: Duration,
     sent: u64,
     whole: bool,
     origin: Origin,
@@ -63,6 +66,7 @@ impl Completion {
             operation: Operation::Unknown,
             // Stands if the client leaves before there is an answer.
             status: StatusCode::REQUEST_TIMEOUT,
+            first_byte: Duration::ZERO,
             sent: 0,
             whole: false,
             origin: Origin::of(pulse.peer.ip(), shared.secure, &parts.headers, &shared.trusted_proxies),
@@ -126,6 +130,17 @@ impl Drop for Completion {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         self.shared.metrics.ended(self.operation, self.status, took, self.sent, self.whole);
+        self.shared.metrics.tap().tell(|| Ended {
+            id: self.id.to_string(),
+            method: self.method.clone(),
+            path: self.uri.path().to_owned(),
+            operation: self.operation,
+            status: self.status,
+            sent: self.sent,
+            first_byte_micros: self.first_byte.as_micros() as u64,
+            micros: took.as_micros() as u64,
+            whole: self.whole,
+        });
         // Neither the query (it may hold a signature) nor headers are logged.
         macro_rules! log {
             ($level:ident) => {
@@ -143,7 +158,7 @@ impl Drop for Completion {
                 )
             };
         }
-        if self.status.is_server_error() { log!(info) } else { log!(debug) }
+        if self.shared.access_log.takes(self.status) { log!(info) } else { log!(debug) }
     }
 }
 
@@ -373,6 +388,8 @@ fn refuse(refusal: &Refusal, completion: &Completion) -> Response<Content> {
 fn finish(mut response: Response<Content>, completion: &mut Completion) -> Response<Content> {
     completion.status = response.status();
     completion.audit();
+    completion.first_byte = completion.started.elapsed();
+    completion.shared.metrics.answered(completion.operation, completion.first_byte);
     let busy = response.status() == StatusCode::SERVICE_UNAVAILABLE;
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, completion.id.header());

@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access_log::AccessLog;
 use crate::audit::Auditor;
 use crate::auth::{Access, Buckets, Keyring, Provider, RootKey};
 use crate::guard::host::{DomainError, Domains};
@@ -74,6 +75,8 @@ pub struct GatewayConfig {
     pub audit: Auditor,
     /// What is taken on at once.
     pub limits: Limits,
+    /// Which requests are logged.
+    pub access_log: AccessLog,
     /// While set, every request is answered with a 503: the fault API has "crashed" the process.
     pub closed: Arc<AtomicBool>,
 }
@@ -92,6 +95,7 @@ impl GatewayConfig {
             oidc: None,
             audit: Auditor::default(),
             limits: Limits::default(),
+            access_log: AccessLog::default(),
             closed: Arc::default(),
         }
     }
@@ -122,6 +126,7 @@ struct Shared {
     http: auto::Builder<Owned>,
     domains: Domains,
     limits: Limits,
+    access_log: AccessLog,
     gate: Arc<Gate>,
     ids: RequestIds,
     readiness: Readiness,
@@ -194,6 +199,7 @@ impl Gateway {
             stop: stop.clone(),
             kill: kill.clone(),
             limits: config.limits.clone(),
+            access_log: config.access_log,
         });
         tasks.spawn(stop.clone().run_until_cancelled_owned(keyring.watch()));
         tasks.spawn(accept(shared, listener, tasks.clone()));

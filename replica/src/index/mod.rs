@@ -5,6 +5,7 @@
 //! it holds is derived from the log: a tail that a power cut takes is applied again.
 
 pub mod apply;
+mod chunk;
 pub mod command;
 pub mod engine;
 mod key;
@@ -15,6 +16,7 @@ mod requests;
 mod resident;
 mod rows;
 mod snapshot;
+pub mod transplant;
 mod versions;
 
 use std::sync::Arc;

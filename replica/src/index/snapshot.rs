@@ -1,15 +1,12 @@
 //! Snapshots of a group: its rows in chunks, and their way into another node's engine.
 //!
-//! ```text
-//! chunk   01 | row…
-//! row     space u8 | key length u32 LE | value length u32 LE | key without group and generation | value
-//! ```
 //! The row of [`Table::Applied`] comes last, once: rows without it are no snapshot. Received rows go into the engine
 //! under a generation of their own, in batches of bounded size; one synced batch then puts that generation in force. A
 //! crash before it leaves the old state, a crash behind it the new one.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 
+use super::chunk::{self, put_row};
 use super::engine::{Durability, Mutation, Space, behind};
 use super::key::{self, PREFIX, Suffix, Table};
 use super::reader::Reader;
@@ -23,9 +20,6 @@ use super::{Applied, Index, IndexError, State};
 const CHUNK: usize = 1 << 20;
 /// Received rows are written in batches of so many bytes.
 const BATCH: usize = 1 << 20;
-const VERSION: u8 = 1;
-/// Bytes of a row's head.
-const HEAD: usize = 9;
 
 /// A group's state, frozen.
 pub struct IndexSnapshot {
@@ -72,8 +66,7 @@ impl Iterator for Chunks {
 impl Chunks {
     fn chunk(&mut self, mut space: Space, mut from: Suffix) -> Result<Bytes, IndexError> {
         let applied = key::table(Table::Applied);
-        let mut chunk = BytesMut::with_capacity(CHUNK + (CHUNK >> 2));
-        chunk.put_u8(VERSION);
+        let mut chunk = chunk::begin(CHUNK + (CHUNK >> 2));
         loop {
             for row in self.reader.rows().range(space, &from, &[]) {
                 let (suffix, value) = row?;
@@ -100,14 +93,6 @@ impl Chunks {
     }
 }
 
-fn put_row(chunk: &mut BytesMut, space: Space, suffix: &[u8], value: &[u8]) {
-    chunk.put_u8(space as u8);
-    chunk.put_u32_le(suffix.len() as u32);
-    chunk.put_u32_le(value.len() as u32);
-    chunk.put_slice(suffix);
-    chunk.put_slice(value);
-}
-
 /// A snapshot on its way in. Dropped unfinished, it leaves the group as it is.
 pub struct Installer {
     index: Index,
@@ -125,31 +110,19 @@ impl Installer {
     }
 
     /// Takes a chunk. After an error the snapshot must be given up.
-    pub fn push(&mut self, mut chunk: Bytes) -> Result<(), IndexError> {
-        if chunk.is_empty() || chunk.get_u8() != VERSION {
-            return Err(IndexError::BrokenSnapshot);
-        }
-        while !chunk.is_empty() {
+    pub fn push(&mut self, chunk: Bytes) -> Result<(), IndexError> {
+        for row in chunk::rows(chunk)? {
+            let (space, suffix, value) = row?;
             // Nothing comes behind the last row.
-            if chunk.len() < HEAD || self.applied.is_some() {
+            if self.applied.is_some() {
                 return Err(IndexError::BrokenSnapshot);
             }
-            let space = match chunk.get_u8() {
-                0 => Space::Records,
-                1 => Space::Bodies,
-                _ => return Err(IndexError::BrokenSnapshot),
-            };
-            let (key_len, value_len) = (chunk.get_u32_le() as usize, chunk.get_u32_le() as usize);
-            if key_len == 0 || chunk.len() < key_len || chunk.len() - key_len < value_len {
-                return Err(IndexError::BrokenSnapshot);
-            }
-            let suffix = chunk.split_to(key_len);
-            let value = chunk.split_to(value_len);
+            let bytes = suffix.len() + value.len();
             if space == Space::Records && suffix[..] == key::table(Table::Applied)[..] {
                 self.applied = Some(value);
                 continue;
             }
-            self.batch_bytes += key_len + value_len;
+            self.batch_bytes += bytes;
             self.batch.push(Mutation::Put(space, self.whole(&suffix), value));
             if self.batch_bytes >= BATCH {
                 self.batch_bytes = 0;

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_wire::histogram::Counts;
 use holdfast_wire::id::GroupId;
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -95,6 +96,8 @@ pub struct LogStats {
     pub entries: u64,
     /// Microseconds that a write and its fdatasync take, moving average over about 16 batches.
     pub sync_micros: u64,
+    /// How long each took.
+    pub took: Counts,
     /// Segments that hold something, and those that wait for their use.
     pub segments: u64,
     /// Bytes of these segments.

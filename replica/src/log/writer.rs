@@ -284,10 +284,12 @@ impl Writer {
         }
         // A rare huge batch does not keep its memory.
         self.buffer = if bytes.capacity() as u64 > 2 * BATCH_BYTES { Vec::new() } else { bytes };
-        let micros = began.elapsed().as_micros() as u64;
+        let took = began.elapsed();
+        let micros = took.as_micros() as u64;
         let mut stats = self.shared.stats.lock();
         stats.syncs += 1;
         stats.bytes_written += len;
+        stats.took.record(took);
         stats.sync_micros = if stats.syncs == 1 { micros } else { (15 * stats.sync_micros + micros) / 16 };
         Ok(())
     }

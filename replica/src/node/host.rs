@@ -30,6 +30,7 @@ use crate::log::{Log, LogStats};
 use crate::peers::Peers;
 use crate::service::Staged;
 use crate::task;
+use crate::task::collect::Collected;
 use crate::task::repair::Repair;
 
 /// Between heartbeats, unless something changes.
@@ -60,6 +61,9 @@ pub struct Host {
     /// One deletion of a bucket at a time: two could undo one another half.
     deleting: tokio::sync::Mutex<()>,
     repair: Repair,
+    collected: Collected,
+    /// Until when no blob is removed, for a backup.
+    held_until: Mutex<Option<Instant>>,
     load: LoadMeter,
     /// Something that heartbeats tell has changed.
     news: watch::Sender<u64>,
@@ -86,6 +90,10 @@ pub struct NodeMetrics {
     pub missing_blobs: u64,
     /// Blobs fetched from other nodes since the start.
     pub repaired_blobs: u64,
+    /// Blobs reclaimed since the start that nothing named any more.
+    pub collected_blobs: u64,
+    /// Blobs reclaimed since the start that nothing ever named.
+    pub collected_orphans: u64,
 }
 
 impl Host {
@@ -125,6 +133,8 @@ impl Host {
             staged: Staged::default(),
             deleting: tokio::sync::Mutex::default(),
             repair: Repair::default(),
+            collected: Collected::default(),
+            held_until: Mutex::default(),
             load: LoadMeter::default(),
             news: watch::channel(0).0,
             root_changed: Notify::new(),
@@ -182,6 +192,21 @@ impl Host {
 
     pub(crate) fn repair(&self) -> &Repair {
         &self.repair
+    }
+
+    pub(crate) fn collected(&self) -> &Collected {
+        &self.collected
+    }
+
+    /// Removes no blob until then; what was granted before stays granted.
+    pub(crate) fn hold_blobs(&self, until: Instant) {
+        let mut held = self.held_until.lock();
+        *held = (*held).max(Some(until));
+    }
+
+    /// Whether a backup still needs blobs that nothing names any more.
+    pub(crate) fn holds_blobs(&self) -> bool {
+        self.held_until.lock().is_some_and(|until| Instant::now() < until)
     }
 
     pub(crate) fn load_meter(&self) -> &LoadMeter {
@@ -504,6 +529,8 @@ impl Host {
             engine: self.engine.stats(),
             missing_blobs: self.groups().iter().map(|group| self.repair.missing(group.id())).sum(),
             repaired_blobs: self.repair.fetched(),
+            collected_blobs: self.collected.trash(),
+            collected_orphans: self.collected.orphans(),
         }
     }
 

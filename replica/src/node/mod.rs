@@ -8,6 +8,7 @@ mod identity;
 mod leave;
 mod load;
 mod neighbours;
+mod restore;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ use crate::log::{Log, LogError, LogOptions};
 pub use founding::Hello;
 pub use host::{Host, NodeMetrics};
 pub use identity::{Founding, Identity, IdentityError};
+pub use restore::{Restore, RestoreError};
 
 use faults::Faults;
 use founding::{BEGIN, FOUND, HELLO, Stamp};

@@ -1,5 +1,6 @@
 //! What a node answers: requests of gateways, and of its peers.
 
+mod backup;
 mod peer;
 mod read;
 pub mod root;
@@ -44,6 +45,7 @@ pub async fn call(host: Arc<Host>, request: Request, body: Body) -> Answer {
             read::read(&host, read, deadline).await
         }
         Request::Root(request) => done(root::root(&host, request, Instant::now() + WITHIN).await?),
+        Request::Backup(request) => backup::backup(&host, request, Instant::now() + WITHIN).await,
         Request::View => done(Response::View(Box::new(host.view()))),
         Request::TransferLeader { group, to } => {
             host.group(group)?.transfer(to, Instant::now() + Duration::from_secs(5)).await?;

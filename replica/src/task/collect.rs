@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use holdfast_wire::bucket::AckMode;
@@ -29,6 +30,25 @@ const AFRESH_EVERY: u64 = 240;
 /// Rows and files looked at in one go.
 const PAGE: usize = 1000;
 
+/// What was reclaimed since the start.
+#[derive(Debug, Default)]
+pub struct Collected {
+    trash: AtomicU64,
+    orphans: AtomicU64,
+}
+
+impl Collected {
+    /// Blobs removed that nothing named any more.
+    pub fn trash(&self) -> u64 {
+        self.trash.load(Ordering::Relaxed)
+    }
+
+    /// Blobs removed that nothing ever named.
+    pub fn orphans(&self) -> u64 {
+        self.orphans.load(Ordering::Relaxed)
+    }
+}
+
 /// How far into the trash of each group everything is removed from this node.
 type Emptied = HashMap<GroupId, (u64, BlobId)>;
 
@@ -41,6 +61,9 @@ pub async fn run(host: Arc<Host>) {
         round += 1;
         if round.is_multiple_of(AFRESH_EVERY) {
             emptied.clear();
+        }
+        if host.holds_blobs() && host.blobs().check_space().is_ok() {
+            continue;
         }
         for group in host.groups() {
             if let Err(error) = empty_trash(&host, &group, &mut emptied).await {
@@ -77,6 +100,7 @@ async fn empty_trash(host: &Host, group: &Group, emptied: &mut Emptied) -> Resul
             // It may have been named again: identical bytes never share an id, but a copy may have come in between.
             if group.index().references(blob).map_err(|error| error.to_string())? == 0 {
                 host.blobs().remove(group.id(), blob).await.map_err(|error| error.to_string())?;
+                host.collected().trash.fetch_add(1, Ordering::Relaxed);
             }
         }
         emptied.insert(group.id(), last);
@@ -103,6 +127,7 @@ async fn remove_orphans(host: &Host, group: &Group) -> Result<(), String> {
             {
                 tracing::info!(group = %group.id(), blob = %blob.id, "removing an orphan");
                 host.blobs().remove(group.id(), blob.id).await.map_err(|error| error.to_string())?;
+                host.collected().orphans.fetch_add(1, Ordering::Relaxed);
             }
         }
     }

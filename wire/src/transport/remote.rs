@@ -54,9 +54,11 @@ impl Service for Remote {
                 Request::Root(RootRequest::DeleteBucket { .. } | RootRequest::CreateBucket { .. }) => {
                     CALL_WITHIN + SLACK
                 }
-                Request::DropBlob { .. } | Request::Root(_) | Request::View | Request::TransferLeader { .. } => {
-                    CALL_WITHIN
-                }
+                Request::DropBlob { .. }
+                | Request::Root(_)
+                | Request::View
+                | Request::TransferLeader { .. }
+                | Request::Backup(_) => CALL_WITHIN,
             };
             let head = encode(&request);
             let (head, payload) = match body.len {

@@ -345,7 +345,7 @@ impl Service for Replica {
                     Ok((Response::Bucket(Box::new(tables.bucket())), Body::empty()))
                 }
                 Request::Root(_) => Ok((Response::RootRefused(RootRefusal::NoSuchBucket), Body::empty())),
-                Request::View | Request::TransferLeader { .. } => {
+                Request::View | Request::TransferLeader { .. } | Request::Backup(_) => {
                     Err(CallError::Malformed { reason: "not of this replica".to_owned() })
                 }
             }

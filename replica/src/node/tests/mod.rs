@@ -6,6 +6,7 @@ mod hazards;
 mod life;
 mod modes;
 mod reads;
+mod restore;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

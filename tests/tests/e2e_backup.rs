@@ -1,0 +1,163 @@
+//! The restore drill, as docs/operations.md has it: a backup of a running cluster, the cluster's end, a new one made of
+//! the backup.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it tests real processes")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use holdfast_tests::client::raw::{Call, Raw};
+use holdfast_tests::cluster::{Cluster, Options};
+use holdfast_tests::failure::{Failure, on_cluster};
+use holdfast_tests::rng::Rng;
+use holdfast_tests::wait;
+use http::Method;
+use tokio::process::Command;
+
+type Test = Result<(), Failure>;
+type Objects = BTreeMap<(&'static str, String), Bytes>;
+
+/// Runs `holdfast` with the environment of node number `at`.
+async fn holdfast(cluster: &mut Cluster, at: usize, args: &[&str]) -> Result<serde_json::Value, Failure> {
+    let binary = cluster.binary().to_owned();
+    let (keys, endpoint) = (cluster.keys().clone(), cluster.endpoint(at));
+    let node = cluster.node(at);
+    let output = Command::new(binary)
+        .args(args)
+        .args(["-o", "json"])
+        .env_clear()
+        .envs(node.env.iter().filter(|(name, _)| !name.contains("ROOT")).cloned())
+        .env("HOLDFAST_ADMIN", format!("http://127.0.0.1:{}", node.ports.admin))
+        .envs([
+            ("AWS_ACCESS_KEY_ID", keys.access),
+            ("AWS_SECRET_ACCESS_KEY", keys.secret),
+            ("AWS_ENDPOINT_URL", endpoint),
+        ])
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    match output.status.success() {
+        true => Ok(serde_json::from_slice(&output.stdout).map_err(|error| Failure::new(error.to_string()))?),
+        false => Err(Failure::new(format!("holdfast {args:?}: {}", String::from_utf8_lossy(&output.stderr)))),
+    }
+}
+
+fn client(cluster: &Cluster, at: usize) -> Raw {
+    Raw::new(cluster.gateways()[at].clone(), cluster.keys().clone(), Duration::from_secs(30))
+}
+
+async fn put(client: &mut Raw, objects: &mut Objects, bucket: &'static str, key: String, body: Vec<u8>) -> Test {
+    let body = Bytes::from(body);
+    let reply = client.call(Call::object(Method::PUT, bucket, &key).body(body.clone())).await?;
+    if !reply.status.is_success() {
+        return Err(Failure::new(reply.text()));
+    }
+    objects.insert((bucket, key), body);
+    Ok(())
+}
+
+async fn check(client: &mut Raw, objects: &Objects) -> Test {
+    for ((bucket, key), body) in objects {
+        let reply = client.call(Call::object(Method::GET, bucket, key)).await?;
+        if reply.body != *body {
+            return Err(Failure::new(format!("{bucket}/{key}: {} and another body", reply.status)));
+        }
+    }
+    Ok(())
+}
+
+async fn whole(cluster: &Cluster, at: usize) -> Test {
+    let probe = || async {
+        let status = cluster.status(at).await.map_err(|error| error.to_string())?;
+        let problems = &status.problems;
+        let spread = status.groups.iter().all(|group| group.voters.len() == 3 && group.leader.is_some());
+        if spread && problems.is_empty() { Ok(()) } else { Err(format!("{problems:?}")) }
+    };
+    Ok(wait::until("three voters everywhere", Duration::from_secs(60), probe).await?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_cluster_comes_back_from_its_backup() {
+    on_cluster(Options { shards: 2, ..Options::default() }, async |cluster| -> Test {
+        let (mut objects, mut rng) = (Objects::new(), Rng::new(5));
+        let mut s3 = client(cluster, 0);
+        for bucket in ["photos", "kept-here"] {
+            s3.call(Call::bucket(Method::PUT, bucket)).await?;
+        }
+        for i in 0..30 {
+            put(&mut s3, &mut objects, "photos", format!("small/{i}"), rng.bytes(i * 100)).await?;
+        }
+        for i in 0..4 {
+            put(&mut s3, &mut objects, "photos", format!("d{i}/large"), rng.bytes(1_500_000 + i)).await?;
+        }
+        let place = cluster.dir().join("backups").display().to_string();
+        let first = holdfast(cluster, 0, &["backup", "create", &place]).await?;
+        assert_eq!(first["copied_blobs"], 4, "{first}");
+
+        // The next one copies only what is new.
+        put(&mut s3, &mut objects, "photos", "d9/large".to_owned(), rng.bytes(700_000)).await?;
+        s3.call(Call::object(Method::DELETE, "photos", "d0/large")).await?;
+        objects.remove(&("photos", "d0/large".to_owned()));
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let second = holdfast(cluster, 1, &["backup", "create", &place]).await?;
+        assert_eq!(second["copied_blobs"], 1, "{second}");
+        let listed = holdfast(cluster, 0, &["backup", "list", &place]).await?;
+        let names: Vec<_> = listed.as_array().into_iter().flatten().map(|made| &made["name"]).collect();
+        assert_eq!(names, [&first["name"], &second["name"]]);
+        put(&mut s3, &mut Objects::new(), "photos", "lost".to_owned(), b"behind the cut".to_vec()).await?;
+        let old = cluster.status(0).await?.cluster;
+        for at in 0..3 {
+            cluster.node(at).kill();
+            cluster.node(at).wipe()?;
+        }
+        let data = cluster.node(0).data.display().to_string();
+        let address = format!("127.0.0.1:{}", cluster.node(0).ports.peer);
+        let restore = ["backup", "restore", &place, "--name", "n1", "--data", &data, "--peer-address", &address];
+        let restored = holdfast(cluster, 0, &restore).await?;
+        assert_eq!((&restored["name"], &restored["blobs"]), (&second["name"], &4.into()), "{restored}");
+        let again = holdfast(cluster, 0, &restore).await.unwrap_err().to_string();
+        assert!(again.contains("empty directory"), "{again}");
+        for at in 0..3 {
+            cluster.node(at).start()?;
+        }
+        cluster.ready().await?;
+        whole(cluster, 2).await?;
+        assert_ne!(cluster.status(0).await?.cluster, old, "it is another cluster");
+
+        let mut s3 = client(cluster, 2);
+        check(&mut s3, &objects).await?;
+        let lost = s3.call(Call::object(Method::GET, "photos", "lost")).await?;
+        assert_eq!(lost.status, 404, "it came behind the cut");
+        put(&mut s3, &mut objects, "photos", "small/1".to_owned(), b"new".to_vec()).await?;
+        // Every node has everything: any one may go.
+        cluster.node(0).kill();
+        check(&mut client(cluster, 1), &objects).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_backup_is_not_restored() {
+    on_cluster(Options { nodes: 1, shards: 1, ..Options::default() }, async |cluster| -> Test {
+        let mut s3 = client(cluster, 0);
+        s3.call(Call::bucket(Method::PUT, "photos")).await?;
+        put(&mut s3, &mut Objects::new(), "photos", "large".to_owned(), Rng::new(1).bytes(400_000)).await?;
+        let place = cluster.dir().join("backups");
+        holdfast(cluster, 0, &["backup", "create", &place.display().to_string()]).await?;
+        let shelves = std::fs::read_dir(place.join("blobs"))?;
+        let shelf = shelves.into_iter().flatten().next().expect("one blob").path();
+        let blob = std::fs::read_dir(shelf)?.flatten().next().expect("one blob").path();
+        let mut bytes = std::fs::read(&blob)?;
+        bytes[200_000] ^= 1;
+        std::fs::write(&blob, bytes)?;
+        let data = cluster.dir().join("restored").display().to_string();
+        let place = place.display().to_string();
+        let refused =
+            holdfast(cluster, 0, &["backup", "restore", &place, "--data", &data]).await.unwrap_err().to_string();
+        assert!(refused.contains("damaged or cut off"), "{refused}");
+        let none = holdfast(cluster, 0, &["backup", "restore", &place, "--data", &data, "--backup", "x"]).await;
+        assert!(none.unwrap_err().to_string().contains("there is no backup"));
+        Ok(())
+    })
+    .await;
+}
