@@ -1,6 +1,7 @@
 # make dev     build and run a whole cluster in one process: S3 on http://127.0.0.1:9000
 # make test    install what the tests need, then run everything that CI runs
 # make verify  the gate alone: format, clippy, licences and sources, tests; changes nothing
+# make compat  real S3 tools against a cluster of three nodes; writes the table in docs/s3-compatibility.md
 # make fix     format, and let clippy repair what it can
 # make manifests        render openshift/ anew (kubectl or kustomize, and helm, must be there)
 # make manifests-check  check what is rendered: schemas, restricted-v2, references
@@ -25,7 +26,7 @@ CARGO_CYCLONEDX := 0.5.9
 KUBERNETES_VALIDATE := 1.37.0
 HELM := 3.17.3.post1
 
-.PHONY: manifests manifests-check manifests-tools compose-test sbom help dev test verify fix bench toolchain tools fmt clippy deny check-tests
+.PHONY: compat manifests manifests-check manifests-tools compose-test sbom help dev test verify fix bench toolchain tools fmt clippy deny check-tests
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -41,6 +42,14 @@ verify: toolchain fmt clippy deny check-tests
 fix: toolchain
 	cargo fmt --all
 	cargo clippy --workspace --all-targets --locked --fix --allow-dirty --allow-staged
+
+# rclone and restic come from the distribution, the others from PyPI.
+compat: toolchain tools
+	cargo build --locked -p holdfast
+	python3 -m venv "$(TOOLS)/compat"
+	"$(TOOLS)/compat/bin/python" -m pip install --quiet --disable-pip-version-check awscli boto3 s3cmd duckdb deltalake pyarrow
+	command -v restic >/dev/null && command -v rclone >/dev/null || $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y --no-install-recommends rclone restic
+	PATH="$(TOOLS)/compat/bin:$$PATH" python3 tests/compat/matrix.py --binary "$$CARGO_TARGET_DIR/debug/holdfast" --write docs/s3-compatibility.md
 
 bench: toolchain
 	cargo build --release --locked -p holdfast -p holdfast-tests --bins

@@ -342,6 +342,8 @@ async fn start_gateway(
     let mut s3 = S3Config::new(root.access.clone());
     s3.inline_max = config.inline_max;
     s3.region = config.region.clone();
+    s3.keys.clone_from(&config.encryption_keys);
+    s3.customer_keys_over_http = config.customer_keys_over_http;
     let service = S3Service::new(router.clone(), seams.random.clone(), s3);
     let view = router.clone();
     let readiness: Readiness = Arc::new(move || {

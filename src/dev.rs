@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use holdfast_gateway::seal::{BadKeyRing, KeyRing};
 use holdfast_replica::file::{self, Files};
 use holdfast_replica::node::NodeConfig;
 use holdfast_wire::seam::Random;
@@ -21,6 +22,9 @@ use crate::tls::{Port, Tls};
 struct Kept {
     access_key: String,
     secret_key: String,
+    /// 32 bytes in base64.
+    #[serde(default)]
+    encryption_key: String,
     /// Peer port of each node.
     peer_ports: Vec<u16>,
 }
@@ -51,6 +55,14 @@ pub enum DevError {
         path: PathBuf,
         /// Nodes at the last start.
         was: usize,
+    },
+    /// The encryption key in that file is none.
+    #[error("{}: {error}; move the directory away to start afresh", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: BadKeyRing,
     },
     /// A listener.
     #[error(transparent)]
@@ -83,6 +95,13 @@ pub async fn plan(
     }
     let kept_root = RootKey { access: kept.access_key.clone(), secret: Secret::new(kept.secret_key.clone()) };
     config.root.get_or_insert(kept_root);
+    if kept.encryption_key.is_empty() {
+        kept.encryption_key = KeyRing::draw_key(random);
+    }
+    if config.encryption_keys.is_none() {
+        let ring = KeyRing::parse(&format!("dev:{}", kept.encryption_key));
+        config.encryption_keys = Some(Arc::new(ring.map_err(|error| DevError::Key { path: path.clone(), error })?));
+    }
 
     config.s3_listen = sockets.bind(&config.s3_listen, "S3").await?;
     config.admin_listen = bind_beside(&sockets, &config.s3_listen, &config.admin_listen, 1, "the admin API").await?;

@@ -160,6 +160,19 @@ pub const KEYS: &[Key] = &[
         "Access key id of the root user, 3 to 128 characters. Required for `server` and `gateway`; `dev` makes one."
     ),
     key!(secret "root-secret-key", GATEWAY, "Secret key of the root user, 8 to 128 characters."),
+    key!(
+        secret "encryption-keys",
+        GATEWAY,
+        "Keys that wrap those of encrypted objects, the same on every gateway: lines `NAME:KEY` (32 bytes in base64), \
+         newest first. Without them SSE-S3 is refused; `dev` makes one."
+    ),
+    key!(
+        "customer-keys-over",
+        "WHAT",
+        "https",
+        GATEWAY,
+        "Connections over which clients may send encryption keys of their own (SSE-C): `https`, or `any`."
+    ),
     key!(secret "admin-token", ALL, "Bearer token of the admin API, at least 16 characters."),
     key!("admin", "URL", "http://127.0.0.1:9001", CLIENT, "Admin API that `holdfast cluster` talks to, http or https."),
     key!("ca", "FILE", "", CLIENT, "Authorities (PEM) that an admin API with https is believed by."),

@@ -11,9 +11,11 @@ mod tls;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use holdfast_gateway::access_log::AccessLog;
 use holdfast_gateway::policy::value::Network;
+use holdfast_gateway::seal::{BadKeyRing, KeyRing};
 use holdfast_gateway::sts::jwt::KeySet;
 use holdfast_gateway::sts::oidc::{Jwks, OidcConfig};
 use holdfast_wire::id::{BucketName, NotABucketName};
@@ -72,6 +74,10 @@ pub struct Config {
     pub root: Option<RootKey>,
     /// Token of the admin API.
     pub admin_token: Option<Secret>,
+    /// The keys that wrap those of encrypted objects.
+    pub encryption_keys: Option<Arc<KeyRing>>,
+    /// Whether customers may send keys of their own over plain HTTP.
+    pub customer_keys_over_http: bool,
     /// Buckets to create at start.
     pub default_buckets: Vec<BucketName>,
     /// The region.
@@ -223,6 +229,14 @@ pub enum ConfigError {
         /// Most.
         max: usize,
     },
+    /// Bad encryption keys.
+    #[error("{name}: {error}")]
+    EncryptionKeys {
+        /// The key.
+        name: String,
+        /// Why.
+        error: BadKeyRing,
+    },
     /// A key that must be set.
     #[error("{field} is required: {why} (set --{flag} or {variable})")]
     Required {
@@ -371,6 +385,28 @@ impl Reader<'_> {
     }
 
     fn secret(&self, key: &str, min: usize, max: usize) -> Result<Option<Secret>, ConfigError> {
+        let Some((name, text)) = self.secret_text(key)? else { return Ok(None) };
+        let sound = (min..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        if sound { Ok(Some(Secret::new(text))) } else { Err(ConfigError::SecretForm { name, min, max }) }
+    }
+
+    fn encryption_keys(&self) -> Result<Option<Arc<KeyRing>>, ConfigError> {
+        let Some((name, text)) = self.secret_text("encryption-keys")? else { return Ok(None) };
+        let ring = KeyRing::parse(&text).map_err(|error| ConfigError::EncryptionKeys { name, error })?;
+        Ok(Some(Arc::new(ring)))
+    }
+
+    /// Whether customers' keys are taken over plain HTTP.
+    fn customer_keys_over_http(&self) -> Result<bool, ConfigError> {
+        match self.set("customer-keys-over") {
+            None | Some((_, "https")) => Ok(false),
+            Some((_, "any")) => Ok(true),
+            Some((name, found)) => Err(ConfigError::Choice { name, expected: "https or any", found: found.to_owned() }),
+        }
+    }
+
+    /// A secret as it stands there, and what sets it.
+    fn secret_text(&self, key: &str) -> Result<Option<(String, String)>, ConfigError> {
         let (Some(setting), Some(key)) = (self.layer.get(key), Key::of(key)) else { return Ok(None) };
         let name = setting.name(key);
         let text = match &setting.value {
@@ -384,8 +420,7 @@ impl Reader<'_> {
                 text.trim_end_matches(['\r', '\n']).to_owned()
             }
         };
-        let sound = (min..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        if sound { Ok(Some(Secret::new(text))) } else { Err(ConfigError::SecretForm { name, min, max }) }
+        Ok(Some((name, text)))
     }
 
     fn access_log(&self) -> Result<AccessLog, ConfigError> {
@@ -510,6 +545,8 @@ impl Config {
             cluster_secret: cluster_secret.unwrap_or_else(|| Secret::new("")),
             root: from.root(role)?,
             admin_token,
+            encryption_keys: if role.has_gateway() { from.encryption_keys()? } else { None },
+            customer_keys_over_http: from.customer_keys_over_http()?,
             default_buckets,
             region: from.text("region"),
             s3_domains: from.list("s3-domains"),

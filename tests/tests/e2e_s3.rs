@@ -577,9 +577,9 @@ async fn modes_and_what_is_not_configured() {
         refused(s3.get_bucket_cors().bucket("modes").send().await, "NoSuchCORSConfiguration");
         refused(s3.get_bucket_lifecycle_configuration().bucket("modes").send().await, "NoSuchLifecycleConfiguration");
         assert!(s3.get_bucket_versioning().bucket("modes").send().await?.status().is_none());
-        let website = "<WebsiteConfiguration><IndexDocument><Suffix>i</Suffix></IndexDocument></WebsiteConfiguration>";
         let payment = "<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>";
-        for (query, body) in [("website", website), ("requestPayment", payment)] {
+        let faster = "<AccelerateConfiguration><Status>Enabled</Status></AccelerateConfiguration>";
+        for (query, body) in [("accelerate", faster), ("requestPayment", payment)] {
             let reply = raw.call(Call::bucket(Method::PUT, "modes").query(query, "").body(body)).await?;
             assert_eq!(reply.status, StatusCode::NOT_IMPLEMENTED, "{query}: {}", reply.text());
         }

@@ -1,7 +1,7 @@
 //! What gateways and replicas say to each other, and the seams both are built on.
 //!
 //! This crate knows neither S3 nor Raft. From the bottom up: [`seam`] (network, clock, randomness), [`id`] and
-//! [`placement`] (names and where keys live), [`object`], [`bucket`], [`identity`], [`condition`] (records), [`request`] and
+//! [`placement`] (names and where keys live), [`object`], [`bucket`], [`sealed`], [`identity`], [`condition`] (records), [`request`] and
 //! [`error`] (what is asked and answered), [`heartbeat`] (what replicas tell everyone), [`frame`], [`handshake`] and
 //! [`transport`] (bytes on an authenticated connection), [`service`] (the one trait behind which a replica stands,
 //! whether it lives in this process or on another node).
@@ -23,6 +23,7 @@ pub mod object;
 pub mod placement;
 pub mod request;
 pub mod seal;
+pub mod sealed;
 pub mod seam;
 pub mod service;
 pub mod transport;

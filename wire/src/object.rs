@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{BlobId, ObjectKey, Seq, UploadId, VersionId};
 use crate::lock::ObjectLock;
+use crate::sealed::{Salt, Seal};
 
 /// The checksum algorithms of S3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -99,12 +100,14 @@ pub struct Detail {
     pub checksum: Option<String>,
     /// The parts of a multipart object, ascending; empty for a simple one.
     pub parts: Vec<ObjectPart>,
-    /// Where the bytes are, in order; their lengths sum to the size.
+    /// Where the bytes are, in order; their lengths sum to the size, or to what [`crate::sealed`] makes of it.
     pub pieces: Vec<Piece>,
     /// What protects it.
     pub lock: ObjectLock,
     /// Since when it is not the newest version of its key, Unix milliseconds.
     pub noncurrent_ms: Option<u64>,
+    /// If it is encrypted.
+    pub seal: Option<Seal>,
 }
 
 /// One part of a finished multipart object.
@@ -116,6 +119,8 @@ pub struct ObjectPart {
     pub size: u64,
     /// Its checksum.
     pub checksum: Option<Checksum>,
+    /// If it is encrypted.
+    pub salt: Option<Salt>,
 }
 
 /// An object, or a version of one.
@@ -195,6 +200,8 @@ pub struct Attributes {
     pub storage_class: Option<String>,
     /// What is to protect the new version; where it says nothing of a retention, the bucket's default is taken.
     pub lock: ObjectLock,
+    /// How the bytes are encrypted.
+    pub seal: Option<Seal>,
 }
 
 /// An open multipart upload.
@@ -231,4 +238,6 @@ pub struct Part {
     pub checksum: Option<Checksum>,
     /// Where its bytes are.
     pub pieces: Vec<Piece>,
+    /// If it is encrypted.
+    pub salt: Option<Salt>,
 }

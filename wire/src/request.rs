@@ -14,6 +14,7 @@ use crate::identity::{Identities, IdentityChange, IdentityRefusal};
 use crate::lock::Retention;
 use crate::object::{Attributes, Checksum, NewBody, Object, Part, Summary, Upload};
 use crate::placement::Placement;
+use crate::sealed::Salt;
 
 /// One request.
 #[expect(clippy::large_enum_variant, reason = "made once, moved once; most requests are of the large kinds")]
@@ -284,6 +285,8 @@ pub struct PutPart {
     pub checksum: Option<Checksum>,
     /// The bytes.
     pub body: NewBody,
+    /// If they are encrypted, as the upload must say too.
+    pub salt: Option<Salt>,
 }
 
 /// Makes an object of parts.
@@ -490,6 +493,13 @@ pub enum RangeSpec {
     Suffix(u64),
     /// One part of a multipart object.
     Part(u16),
+    /// Bytes as they are stored, wherever they lie in what is encrypted: to go on with a read.
+    Stored {
+        /// First byte.
+        first: u64,
+        /// How many.
+        count: u64,
+    },
 }
 
 /// A page of a listing.

@@ -36,6 +36,27 @@ pub struct Inspected {
     pub kind: Kind,
 }
 
+/// What a preflight is about, and which bucket, where one is named.
+pub fn inspect_preflight(parts: &Parts, domains: &Domains, limits: &Limits) -> Result<(Kind, Option<String>), Refusal> {
+    head::check(parts, limits)?;
+    let in_host = bucket_in_host(parts, domains)?;
+    let kind = path::kind(parts.uri.path(), in_host.is_some());
+    Ok((kind, in_host.or_else(|| path::bucket(parts.uri.path()))))
+}
+
+/// The bucket that a request names; `None` where it names none that could be.
+pub fn bucket(parts: &Parts, domains: &Domains) -> Option<String> {
+    let in_host = bucket_in_host(parts, domains).ok()?;
+    in_host.or_else(|| path::bucket(parts.uri.path()))
+}
+
+fn bucket_in_host(parts: &Parts, domains: &Domains) -> Result<Option<String>, Refusal> {
+    match head::host(parts) {
+        Some(host) => Ok(domains.bucket(host)?.map(str::to_owned)),
+        None => Ok(None),
+    }
+}
+
 /// Checks a request's head. `Ok` means that the request may go to s3s.
 pub fn inspect(parts: &Parts, domains: &Domains, limits: &Limits) -> Result<Inspected, Refusal> {
     head::check(parts, limits)?;
@@ -45,7 +66,7 @@ pub fn inspect(parts: &Parts, domains: &Domains, limits: &Limits) -> Result<Insp
     };
     let kind = path::kind(parts.uri.path(), bucket_in_host);
     if parts.method == http::Method::OPTIONS {
-        return Err(cors::preflight(&parts.headers, kind));
+        return Err(Refusal::method_not_allowed(refusal::Cause::Cors));
     }
     let query = parts.uri.query().unwrap_or_default();
     let operation = table::operation(&parts.method, kind, query, &parts.headers)?;

@@ -33,6 +33,13 @@ pub fn kind(path: &str, bucket_in_host: bool) -> Kind {
     }
 }
 
+/// The first segment of a path-style `path` (still percent-encoded).
+pub fn bucket(path: &str) -> Option<String> {
+    let path = percent_decode_str(path).decode_utf8().ok()?;
+    let first = path.strip_prefix('/').unwrap_or(&path).split('/').next()?;
+    (!first.is_empty()).then(|| first.to_owned())
+}
+
 fn decoded(path: &str, bucket_in_host: bool) -> Kind {
     let rest = path.strip_prefix('/').unwrap_or(path);
     match (rest.is_empty(), bucket_in_host) {

@@ -39,7 +39,7 @@ operations! {
     PostObject, PutObject, CopyObject, GetObject, HeadObject, DeleteObject, GetObjectAttributes, GetObjectTagging,
     PutObjectTagging, DeleteObjectTagging, GetObjectConfiguration, PutObjectConfiguration, DeleteObjectConfiguration,
     CreateMultipartUpload, UploadPart, UploadPartCopy, CompleteMultipartUpload, AbortMultipartUpload, ListParts,
-    SelectObjectContent, RestoreObject, SecurityToken, Health, Unknown,
+    SelectObjectContent, RestoreObject, SecurityToken, Preflight, Health, Unknown,
 }
 
 impl Operation {

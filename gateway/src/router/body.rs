@@ -31,7 +31,7 @@ pub(super) struct Continuing {
     /// Where the key lives.
     point: u64,
     seq: Seq,
-    /// The next byte's place in the object.
+    /// The next byte's place in what is stored.
     next: u64,
     left: u64,
     body: Body,
@@ -42,7 +42,7 @@ pub(super) struct Continuing {
 }
 
 impl Continuing {
-    /// The bytes of `body`, which are `range` (first byte, count) of version `seq`.
+    /// The bytes of `body`, which are `range` (first byte, count) of what is stored of version `seq`.
     pub fn new(
         core: Arc<Core>,
         point: u64,
@@ -104,9 +104,8 @@ impl Continuing {
         self.continuations += 1;
         metrics::count(&self.core.metrics.continuations);
         self.failed.push(self.open.node());
-        let last = self.next + self.left - 1;
         let read = Read::Get(GetObject {
-            range: RangeSpec::FromTo { first: self.next, last },
+            range: RangeSpec::Stored { first: self.next, count: self.left },
             // It was judged when the version was chosen.
             condition: Default::default(),
             seq: Some(self.seq),

@@ -7,6 +7,7 @@ use holdfast_wire::bucket::{Bucket, ReadMode};
 use holdfast_wire::id::{GroupId, ObjectKey, UploadId};
 use holdfast_wire::object::{Part, Upload};
 use holdfast_wire::request::{Freshness, GetObject, NotRead, Read, ReadRequest, Request, Response};
+use holdfast_wire::sealed;
 use tokio::time::Instant;
 
 use super::ask::{Ask, Asked};
@@ -93,7 +94,16 @@ impl Router {
                     futures::stream::empty().boxed()
                 } else {
                     let seq = object.summary.seq;
-                    Continuing::new(core.clone(), point, seq, read, range, asked.body, asked.open).into_stream()
+                    Continuing::new(
+                        core.clone(),
+                        point,
+                        seq,
+                        read,
+                        sealed::stored_range(&object, range),
+                        asked.body,
+                        asked.open,
+                    )
+                    .into_stream()
                 };
                 Ok(Got { object: *object, range, applied, body })
             }

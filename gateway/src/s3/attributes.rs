@@ -11,6 +11,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::S3Service;
 use super::answer::{etag, int, read, set_checksum, set_checksum_and_kind, timestamp, version_id};
+use super::encryption::customer;
 use super::list::page_size;
 use super::request::{key, modes, version};
 
@@ -70,6 +71,7 @@ pub async fn object(
     s3: &S3Service,
     mut req: S3Request<GetObjectAttributesInput>,
 ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
+    let customer = customer!(s3, req)?;
     let input = &mut req.input;
     let modes = modes(&req.headers)?;
     let key = key(std::mem::take(&mut input.key))?;
@@ -88,6 +90,7 @@ pub async fn object(
         seq: None,
     };
     let got = s3.router.get(&bucket, modes, get).await?;
+    s3.key_of(&got.object, customer.as_ref())?;
     let object = &got.object;
     let checksum = object.checksum().filter(|_| wanted.checksum).map(|checksum| {
         let mut shown = Checksum::default();

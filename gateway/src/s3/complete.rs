@@ -8,10 +8,12 @@ use holdfast_wire::condition::WriteCondition;
 use holdfast_wire::id::{ObjectKey, UploadId};
 use holdfast_wire::object::{Checksum, ChecksumAlgorithm, ChecksumKind, Part, Upload};
 use holdfast_wire::request::{CompleteUpload, NotRead, Refusal, Write, WriteOutcome};
+use holdfast_wire::sealed::{Seal, SealedBy};
 use s3s::dto::{CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CompletedPart};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::answer::{claimed_checksums, etag, set_checksum_and_kind, written};
+use super::encryption::aes256;
 use super::list::Encoding;
 use super::multipart::{parse_kind, type_mismatch};
 use super::put::unexpected;
@@ -151,9 +153,20 @@ async fn all_parts(
 
 /// Checks and commits. An upload that is gone is asked for all the same: the shard remembers which ones it completed,
 /// and a repetition gets the first answer.
-async fn finish(router: Router, bucket: Arc<Bucket>, key: ObjectKey, modes: Modes, asked: Asked) -> S3Result<Written> {
+async fn finish(
+    router: Router,
+    bucket: Arc<Bucket>,
+    key: ObjectKey,
+    modes: Modes,
+    asked: Asked,
+) -> S3Result<(Written, Option<Seal>)> {
+    let mut seal = None;
     let (etag, checksum) = match all_parts(&router, &bucket, &key, asked.upload).await {
-        Ok((upload, stored)) => plan(&upload, &stored, &asked)?,
+        Ok((upload, stored)) => {
+            let planned = plan(&upload, &stored, &asked)?;
+            seal = upload.attributes.seal;
+            planned
+        }
         Err(RouteError::NotRead(NotRead::NoSuchUpload) | RouteError::Refused(Refusal::NoSuchUpload)) => {
             let etag = combine::etag(asked.parts.iter().map(|part| part.etag.as_str()));
             (etag.ok_or_else(|| s3_error!(NoSuchUpload))?, None)
@@ -169,7 +182,7 @@ async fn finish(router: Router, bucket: Arc<Bucket>, key: ObjectKey, modes: Mode
         etag,
         checksum,
     };
-    Ok(router.write(&bucket, &key, modes, Write::CompleteUpload(complete)).await?)
+    Ok((router.write(&bucket, &key, modes, Write::CompleteUpload(complete)).await?, seal))
 }
 
 /// CompleteMultipartUpload
@@ -196,7 +209,8 @@ pub async fn upload(
     let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
     // A client that leaves must not stop this half way: the work is its own task.
     let work = s3.tasks.spawn(finish(s3.router.clone(), bucket.clone(), key.clone(), modes, asked));
-    let answer = work.await.map_err(|_| RouteError::Unknown("completing an upload was interrupted".to_owned()))??;
+    let (answer, seal) =
+        work.await.map_err(|_| RouteError::Unknown("completing an upload was interrupted".to_owned()))??;
     let WriteOutcome::Stored { seq, etag: tag, checksum, version, .. } = &answer.outcome else {
         return Err(unexpected(&answer));
     };
@@ -209,6 +223,9 @@ pub async fn upload(
         ..Default::default()
     };
     set_checksum_and_kind!(output, checksum);
+    if seal.is_some_and(|seal| matches!(seal.by, SealedBy::Ring(_))) {
+        output.server_side_encryption = Some(aes256());
+    }
     Ok(written(output, *seq, answer.ack))
 }
 
@@ -253,6 +270,7 @@ mod tests {
             etag: hex::encode(of(ChecksumAlgorithm::Md5, body)),
             checksum: Some(full(algorithm, &of(algorithm, body))),
             pieces: Vec::new(),
+            salt: None,
         }
     }
 

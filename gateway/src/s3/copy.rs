@@ -12,6 +12,7 @@ use holdfast_wire::object::{Attributes, Checksum, ChecksumAlgorithm, ChecksumKin
 use holdfast_wire::request::{
     CopyObject, CopyPart, GetObject, NotRead, PutObject, PutPart, RangeSpec, Refusal, Write, WriteOutcome,
 };
+use holdfast_wire::sealed::{Seal, spans};
 use s3s::dto::{
     CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopyPartResult, CopySource, MetadataDirective,
     TaggingDirective, UploadPartCopyInput, UploadPartCopyOutput,
@@ -21,6 +22,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::S3Service;
 use super::answer::{etag, set_checksum, set_checksum_and_kind, timestamp, version_id, written};
 use super::condition;
+use super::encryption::{NewKey, PartKey, Wrapping, customer, new_object, source_customer, tell};
 use super::put::{BYTES_MAX, unexpected};
 use super::request::{
     RawAttributes, key, modes, not_implemented, part_number, raw_attributes, refuse_unsupported, upload_id, version,
@@ -29,6 +31,7 @@ use crate::body::{BodyError, Intake};
 use crate::checksum::claim::{Claim, Mismatch};
 use crate::checksum::{self, DEFAULT};
 use crate::router::{Modes, RouteError, Written};
+use crate::seal;
 
 /// How often a copy begins again because its source was replaced meanwhile.
 const ATTEMPTS: usize = 5;
@@ -86,7 +89,7 @@ impl S3Service {
         from: &Origin,
         modes: Modes,
         object: &Object,
-        range: RangeSpec,
+        (range, key): (RangeSpec, Option<&seal::ObjectKey>),
         algorithm: ChecksumAlgorithm,
     ) -> S3Result<Option<Intake>> {
         let get = GetObject {
@@ -99,7 +102,13 @@ impl S3Service {
             seq: Some(object.summary.seq),
         };
         match self.router.get(&from.bucket, modes, get).await {
-            Ok(got) => Ok(Some(Intake::of_source(got.body, got.range.1, Claim::NONE.or(algorithm)))),
+            Ok(got) => {
+                let body = match key {
+                    Some(key) => seal::open(key, spans(&got.object, got.range), got.body),
+                    None => got.body,
+                };
+                Ok(Some(Intake::of_source(body, got.range.1, Claim::NONE.or(algorithm))))
+            }
             Err(RouteError::NotRead(NotRead::NoSuchKey)) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -150,6 +159,7 @@ impl Directives {
             tags: if self.replace_tags { self.raw.tags.clone() } else { source.detail.tags.clone() },
             storage_class: self.raw.storage_class.clone(),
             lock: self.raw.lock,
+            seal: None,
         }
     }
 }
@@ -175,9 +185,9 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
     let modes = modes(&req.headers)?;
     let key = key(std::mem::take(&mut input.key))?;
     refuse_unsupported!(input)?;
-    if input.copy_source_sse_customer_algorithm.is_some() || input.copy_source_sse_customer_key.is_some() {
-        return Err(not_implemented("Server-side encryption"));
-    }
+    let wanted = s3.wanted(&new_object!(input), &req.extensions)?;
+    let source_customer = source_customer!(s3, req)?;
+    let input = &mut req.input;
     let directives =
         Directives::new(input.metadata_directive.as_ref(), input.tagging_directive.as_ref(), raw_attributes!(input))?;
     let algorithm = match &input.checksum_algorithm {
@@ -198,6 +208,7 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
     let from = s3.source(&input.copy_source, input.expected_source_bucket_owner.as_deref()).await?;
     // An older version of itself is brought back by copying it.
     let itself = from.bucket.id == bucket.id && from.key == key && from.version.is_none();
+    let mut told;
     for _ in 0..ATTEMPTS {
         let source = s3.source_record(&from, modes, &source_condition).await?;
         if source.summary.size > BYTES_MAX {
@@ -206,17 +217,23 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
                 "The specified copy source is larger than the maximum allowable size for a copy source: {BYTES_MAX}"
             ));
         }
-        if itself && !directives.changes(&source) {
+        let source_key = s3.key_of(&source, source_customer.as_ref())?;
+        if itself && !directives.changes(&source) && !wanted.is_said() {
             return Err(s3_error!(
                 InvalidRequest,
                 "This copy request is illegal because it is trying to copy an object to itself without changing the \
                  object's metadata, storage class, website redirect location or encryption attributes."
             ));
         }
-        let attributes = directives.resolve(&source);
+        let mut attributes = directives.resolve(&source);
+        let wrapping = s3.wrapping(&bucket, &wanted)?;
+        let again = rewrapped(s3, &source, source_key.as_ref(), wrapping.as_ref())?;
         let kept = source.summary.checksum.map(|(algorithm, _)| algorithm);
         let stays = algorithm.is_none_or(|algorithm| kept == Some(algorithm));
-        let answer = if stays && s3.router.same_shard((&from.bucket, &from.key), (&bucket, &key)) {
+        let same_shard = s3.router.same_shard((&from.bucket, &from.key), (&bucket, &key));
+        let answer = if let (true, true, Ok(seal)) = (stays, same_shard, again) {
+            attributes.seal.clone_from(&seal);
+            told = seal;
             let copy = CopyObject {
                 bucket: bucket.id,
                 key: key.clone(),
@@ -234,32 +251,62 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
             }
         } else {
             let algorithm = algorithm.or(kept).unwrap_or(DEFAULT);
-            let Some(intake) = s3.source_body(&from, modes, &source, RangeSpec::All, algorithm).await? else {
+            let read = (RangeSpec::All, source_key.as_ref());
+            let Some(intake) = s3.source_body(&from, modes, &source, read, algorithm).await? else {
                 continue;
             };
-            let (body, received) = s3.take_in(&bucket, &key, intake).await?;
+            let new = s3.new_key(&bucket, &wanted)?;
+            let segment = new.as_ref().map(NewKey::segment);
+            let (body, received) = s3.take_in(&bucket, &key, intake, segment).await?;
             if let Err(error) = same_bytes(&source, &received.checksum) {
                 if let holdfast_wire::object::NewBody::Blob { id, .. } = body {
                     s3.router.drop_blob(&bucket, &key, id).await;
                 }
                 return Err(error);
             }
+            let (etag_of_bytes, seal) = match new {
+                Some(new) => (new.etag(received.etag), Some(new.seal)),
+                None => (received.etag, None),
+            };
+            attributes.seal.clone_from(&seal);
+            told = seal;
             let put = PutObject {
                 bucket: bucket.id,
                 key: key.clone(),
                 condition: target_condition.clone(),
                 owner: bucket.owner.clone(),
                 attributes,
-                etag: received.etag,
+                etag: etag_of_bytes,
                 checksum: Some(received.checksum),
                 body: body.clone(),
             };
             s3.commit(&bucket, &key, modes, Write::Put(put), &body).await?
         };
-        return copied(&answer, version_id(&from.bucket, &source.summary));
+        let mut response = copied(&answer, version_id(&from.bucket, &source.summary))?;
+        tell!(response.output, told.as_ref(), wanted.customer());
+        return Ok(response);
     }
     Err(RouteError::Refused(Refusal::SourceChanged).into())
 }
+
+/// The target's seal for a copy that moves no bytes; `Err` where bytes must be encrypted or decrypted.
+fn rewrapped(
+    s3: &S3Service,
+    source: &Object,
+    key: Option<&seal::ObjectKey>,
+    wrapping: Option<&Wrapping<'_>>,
+) -> S3Result<Result<Option<Seal>, MovesBytes>> {
+    match (source.detail.seal.as_ref().zip(key), wrapping) {
+        (None, None) => Ok(Ok(None)),
+        (Some((seal, key)), Some(wrapping)) if wrapping.is_like(&seal.by) => {
+            s3.wrap(wrapping, key, seal.salt).map(|seal| Ok(Some(seal)))
+        }
+        _ => Ok(Err(MovesBytes)),
+    }
+}
+
+/// The bytes themselves change.
+struct MovesBytes;
 
 fn copied(answer: &Written, copy_source_version_id: Option<String>) -> S3Result<S3Response<CopyObjectOutput>> {
     let WriteOutcome::Stored { seq, etag: tag, modified_ms, checksum, version } = &answer.outcome else {
@@ -302,9 +349,9 @@ pub async fn part(
     let number = part_number(input.part_number)?;
     let id = upload_id(&input.upload_id)?;
     let range = input.copy_source_range.as_deref().map(source_range).transpose()?;
-    if input.copy_source_sse_customer_algorithm.is_some() || input.sse_customer_algorithm.is_some() {
-        return Err(not_implemented("Server-side encryption"));
-    }
+    let customer = customer!(s3, req)?;
+    let source_customer = source_customer!(s3, req)?;
+    let input = &mut req.input;
     let source_condition = condition::of_read(
         input.copy_source_if_match.as_ref(),
         input.copy_source_if_none_match.as_ref(),
@@ -332,7 +379,9 @@ pub async fn part(
                 "The specified copy source is larger than the maximum allowable size for a copy source: {BYTES_MAX}"
             ));
         }
-        if whole_and_near(s3, (&from, &source), (&bucket, &key), bytes, upload.checksum.map(|(of, _)| of)) {
+        let source_key = s3.key_of(&source, source_customer.as_ref())?;
+        let plain = source_key.is_none() && upload.attributes.seal.is_none();
+        if plain && whole_and_near(s3, (&from, &source), (&bucket, &key), bytes, upload.checksum.map(|(of, _)| of)) {
             let copy = CopyPart {
                 bucket: bucket.id,
                 key: key.clone(),
@@ -347,19 +396,25 @@ pub async fn part(
                 answer => return part_copied(&answer?, version_id(&from.bucket, &source.summary)),
             }
         }
-        let Some(intake) = s3.source_body(&from, modes, &source, spec, algorithm).await? else { continue };
-        let (body, received) = s3.take_in(&bucket, &key, intake).await?;
+        let read = (spec, source_key.as_ref());
+        let Some(intake) = s3.source_body(&from, modes, &source, read, algorithm).await? else { continue };
+        let part_key = s3.part_key(upload.attributes.seal.as_ref(), customer.as_ref())?;
+        let segment = part_key.as_ref().map(PartKey::segment);
+        let (body, received) = s3.take_in(&bucket, &key, intake, segment).await?;
         let part = PutPart {
             bucket: bucket.id,
             key: key.clone(),
             upload: id,
             number,
-            etag: received.etag,
+            etag: PartKey::etag(part_key.as_ref(), received.etag),
             checksum: Some(received.checksum),
             body,
+            salt: part_key.map(|key| key.salt),
         };
         let answer = s3.put_part(&bucket, &key, modes, part).await?;
-        return part_copied(&answer, version_id(&from.bucket, &source.summary));
+        let mut response = part_copied(&answer, version_id(&from.bucket, &source.summary))?;
+        tell!(response.output, upload.attributes.seal.as_ref(), customer.as_ref());
+        return Ok(response);
     }
     Err(RouteError::Refused(Refusal::SourceChanged).into())
 }

@@ -12,6 +12,7 @@ use holdfast_wire::error::CallError;
 use holdfast_wire::id::{Seq, VersionId};
 use holdfast_wire::object::{ChecksumKind, Object};
 use holdfast_wire::request::{GetObject, RangeSpec};
+use holdfast_wire::sealed::spans;
 use http::{HeaderValue, StatusCode};
 use http_body::{Frame, SizeHint};
 use s3s::dto::{
@@ -21,8 +22,10 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::answer::{etag, http_date, int, kind, read, set_checksum, set_checksum_and_kind, timestamp, version_id};
+use super::encryption::{customer, tell};
 use super::request::{key, modes, part_number, version};
 use super::{ResponseStatus, S3Service, condition, lock};
+use crate::seal;
 
 /// What S3 answers when the client named no type.
 const CONTENT_TYPE: &str = "binary/octet-stream";
@@ -105,7 +108,7 @@ macro_rules! add_checksum {
                     }
                 }
                 RangeSpec::Part(_) => set_checksum_and_kind!($output, &object.checksum()),
-                RangeSpec::FromTo { .. } | RangeSpec::From(_) | RangeSpec::Suffix(_) => {}
+                RangeSpec::FromTo { .. } | RangeSpec::From(_) | RangeSpec::Suffix(_) | RangeSpec::Stored { .. } => {}
             }
         }
     };
@@ -113,6 +116,7 @@ macro_rules! add_checksum {
 
 /// GetObject
 pub async fn object(s3: &S3Service, mut req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+    let customer = customer!(s3, req)?;
     let input = &mut req.input;
     let modes = modes(&req.headers)?;
     let key = key(std::mem::take(&mut input.key))?;
@@ -127,15 +131,22 @@ pub async fn object(s3: &S3Service, mut req: S3Request<GetObjectInput>) -> S3Res
     let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
     let get = GetObject { bucket: bucket.id, key, head: false, range, condition, version, seq: None };
     let got = s3.router.get(&bucket, modes, get).await?;
+    let opened = s3.key_of(&got.object, customer.as_ref())?;
     let mut output = object_output!(GetObjectOutput, &bucket, &got.object, range, got.range);
     add_checksum!(output, &got.object, range, input.checksum_mode);
-    let body = ObjectBody { bytes: got.body, left: got.range.1 };
+    tell!(output, got.object.detail.seal.as_ref(), customer.as_ref());
+    let bytes = match opened {
+        Some(key) => seal::open(&key, spans(&got.object, got.range), got.body),
+        None => got.body,
+    };
+    let body = ObjectBody { bytes, left: got.range.1 };
     output.body = Some(StreamingBlob::from(s3s::Body::http_body_unsync(body)));
     Ok(read(output, Seq { group: got.object.summary.seq.group, index: got.applied }))
 }
 
 /// HeadObject
 pub async fn head(s3: &S3Service, mut req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+    let customer = customer!(s3, req)?;
     let input = &mut req.input;
     let modes = modes(&req.headers)?;
     let key = key(std::mem::take(&mut input.key))?;
@@ -150,8 +161,10 @@ pub async fn head(s3: &S3Service, mut req: S3Request<HeadObjectInput>) -> S3Resu
     let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
     let get = GetObject { bucket: bucket.id, key, head: true, range, condition, version, seq: None };
     let got = s3.router.get(&bucket, modes, get).await?;
+    s3.key_of(&got.object, customer.as_ref())?;
     let mut output = object_output!(HeadObjectOutput, &bucket, &got.object, range, got.range);
     add_checksum!(output, &got.object, range, input.checksum_mode);
+    tell!(output, got.object.detail.seal.as_ref(), customer.as_ref());
     let partial = output.content_range.is_some();
     let mut response = read(output, Seq { group: got.object.summary.seq.group, index: got.applied });
     if partial {

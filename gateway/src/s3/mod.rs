@@ -12,7 +12,10 @@ mod complete;
 mod condition;
 mod copy;
 mod delete;
+pub(crate) mod document;
+mod encryption;
 mod get;
+mod inert;
 mod list;
 mod lock;
 mod multipart;
@@ -44,6 +47,7 @@ pub(crate) use rename::source_key as rename_source;
 pub use request::{ACK, READ, SEQ};
 
 use crate::router::Router;
+use crate::seal::KeyRing;
 use unconfigured::{Absent, absent, removed};
 
 /// What operations need to know of the configuration.
@@ -55,12 +59,22 @@ pub struct S3Config {
     pub inline_max: u64,
     /// The root user, who sees every bucket.
     pub root_access_key: String,
+    /// The cluster's keys; without them there is no SSE-S3.
+    pub keys: Option<Arc<KeyRing>>,
+    /// Whether customers may send their keys over plain HTTP.
+    pub customer_keys_over_http: bool,
 }
 
 impl S3Config {
-    /// Region `us-east-1`, 64 KiB inline.
+    /// Region `us-east-1`, 64 KiB inline, no keys.
     pub fn new(root_access_key: String) -> Self {
-        Self { region: "us-east-1".to_owned(), inline_max: 64 << 10, root_access_key }
+        Self {
+            region: "us-east-1".to_owned(),
+            inline_max: 64 << 10,
+            root_access_key,
+            keys: None,
+            customer_keys_over_http: false,
+        }
     }
 }
 
@@ -160,6 +174,20 @@ operations! {
     get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput = policy::ownership;
     put_bucket_ownership_controls(PutBucketOwnershipControlsInput) -> PutBucketOwnershipControlsOutput = policy::put_ownership;
     delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput = policy::delete_ownership;
+    put_bucket_request_payment(PutBucketRequestPaymentInput) -> PutBucketRequestPaymentOutput = inert::put_request_payment;
+    put_bucket_logging(PutBucketLoggingInput) -> PutBucketLoggingOutput = inert::put_logging;
+    put_bucket_accelerate_configuration(PutBucketAccelerateConfigurationInput) -> PutBucketAccelerateConfigurationOutput = inert::put_accelerate;
+    put_bucket_notification_configuration(PutBucketNotificationConfigurationInput) -> PutBucketNotificationConfigurationOutput = inert::put_notification;
+
+    put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput = document::put_cors;
+    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput = document::cors;
+    delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput = document::delete_cors;
+    put_bucket_encryption(PutBucketEncryptionInput) -> PutBucketEncryptionOutput = document::put_encryption;
+    get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput = document::encryption;
+    delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput = document::delete_encryption;
+    put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput = document::put_website;
+    get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = document::website;
+    delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput = document::delete_website;
 
     get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = version::of_bucket;
     put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = version::put_bucket;
@@ -176,14 +204,8 @@ operations! {
     get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput = unconfigured::request_payment;
 
     delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput - removed;
-    delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput - removed;
-    delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput - removed;
     delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput - removed;
-    delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput - removed;
 
     get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput ! Absent::Lifecycle;
-    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput ! Absent::Cors;
-    get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput ! Absent::Website;
     get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput ! Absent::Replication;
-    get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput ! Absent::Encryption;
 }

@@ -12,6 +12,7 @@ use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 
 use super::S3Service;
 use super::answer::{claimed_checksums, etag, kind, set_checksum, written};
+use super::encryption::{PartKey, customer, new_object, tell};
 use super::put::{client_body, unexpected};
 use super::request::{
     key, modes, not_implemented, part_number, raw_attributes, refuse_unsupported, requester, upload_id,
@@ -66,9 +67,12 @@ pub async fn create(
     let modes = modes(&req.headers)?;
     let key = key(std::mem::take(&mut input.key))?;
     refuse_unsupported!(input)?;
-    let attributes = raw_attributes!(input).check()?;
+    let mut attributes = raw_attributes!(input).check()?;
+    let wanted = s3.wanted(&new_object!(input), &req.extensions)?;
     let checksum = named_checksum(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
     let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let seal = s3.new_key(&bucket, &wanted)?.map(|new| new.seal);
+    attributes.seal.clone_from(&seal);
     let id = UploadId(s3.random.next_u128());
     let upload = Upload {
         key: key.clone(),
@@ -80,7 +84,7 @@ pub async fn create(
     };
     let answer = s3.router.write(&bucket, &key, modes, Write::CreateUpload { bucket: bucket.id, upload }).await?;
     let WriteOutcome::Stored { seq, .. } = answer.outcome else { return Err(unexpected(&answer)) };
-    let output = CreateMultipartUploadOutput {
+    let mut output = CreateMultipartUploadOutput {
         bucket: Some(bucket.name.to_string()),
         key: Some(key.into()),
         upload_id: Some(id.to_string()),
@@ -89,6 +93,7 @@ pub async fn create(
         checksum_type: checksum.map(|(_, of)| ChecksumType::from_static(kind(of))),
         ..Default::default()
     };
+    tell!(output, seal.as_ref(), wanted.customer());
     Ok(written(output, seq, answer.ack))
 }
 
@@ -142,23 +147,26 @@ pub async fn upload_part(
     let key = key(std::mem::take(&mut input.key))?;
     let number = part_number(input.part_number)?;
     let id = upload_id(&input.upload_id)?;
-    if input.sse_customer_algorithm.is_some() || input.sse_customer_key.is_some() {
-        return Err(not_implemented("Server-side encryption"));
-    }
+    let customer = customer!(s3, req)?;
+    let input = &mut req.input;
     let claim = Claim::new(input.content_md5.as_deref(), &claimed_checksums!(input), &req.headers)?;
     let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
     let upload = s3.open_upload(&bucket, &key, id).await?;
     let claim = claim_of_part(claim, &upload)?;
     let intake = client_body(input.body.take(), input.content_length, claim, req.trailing_headers.take())?;
-    let (body, received) = s3.take_in(&bucket, &key, intake).await?;
+    let seal = upload.attributes.seal.as_ref();
+    let part_key = s3.part_key(seal, customer.as_ref())?;
+    let segment = part_key.as_ref().map(PartKey::segment);
+    let (body, received) = s3.take_in(&bucket, &key, intake, segment).await?;
     let part = PutPart {
         bucket: bucket.id,
         key: key.clone(),
         upload: id,
         number,
-        etag: received.etag,
+        etag: PartKey::etag(part_key.as_ref(), received.etag),
         checksum: Some(received.checksum),
         body,
+        salt: part_key.map(|key| key.salt),
     };
     let answer = s3.put_part(&bucket, &key, modes, part).await?;
     let WriteOutcome::Stored { seq, etag: tag, checksum, .. } = &answer.outcome else {
@@ -166,6 +174,7 @@ pub async fn upload_part(
     };
     let mut output = UploadPartOutput { e_tag: Some(etag(tag)), ..Default::default() };
     set_checksum!(output, checksum);
+    tell!(output, seal, customer.as_ref());
     Ok(written(output, *seq, answer.ack))
 }
 

@@ -5,16 +5,19 @@ use holdfast_wire::bucket::Bucket;
 use holdfast_wire::id::ObjectKey;
 use holdfast_wire::object::NewBody;
 use holdfast_wire::request::{PutObject, Write, WriteOutcome};
+use holdfast_wire::sealed::stored_len;
 use s3s::dto::{PutObjectInput, PutObjectOutput, StreamingBlob};
 use s3s::stream::ByteStream;
 use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 
 use super::answer::{claimed_checksums, etag, set_checksum_and_kind, written};
+use super::encryption::{NewKey, new_object, tell};
 use super::request::{key, modes, not_implemented, raw_attributes, refuse_unsupported};
 use super::{S3Service, condition};
 use crate::body::{BodyError, Intake, Received};
 use crate::checksum::claim::Claim;
 use crate::router::{RouteError, Written};
+use crate::seal::{self, SegmentKey};
 
 /// The largest object of one request, and the largest part: 5 GiB.
 pub const BYTES_MAX: u64 = 5 << 30;
@@ -28,20 +31,28 @@ pub async fn object(s3: &S3Service, mut req: S3Request<PutObjectInput>) -> S3Res
     if input.write_offset_bytes.is_some() {
         return Err(not_implemented("Appending to objects"));
     }
-    let attributes = raw_attributes!(input).check()?;
+    let mut attributes = raw_attributes!(input).check()?;
+    let wanted = s3.wanted(&new_object!(input), &req.extensions)?;
     let condition = condition::of_write(input.if_match.as_ref(), input.if_none_match.as_ref());
     let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
 
     let claim = Claim::new(input.content_md5.as_deref(), &claimed_checksums!(input), &req.headers)?;
     let intake = client_body(input.body.take(), input.content_length, claim, req.trailing_headers.take())?;
-    let (body, received) = s3.take_in(&bucket, &key, intake).await?;
+    let new = s3.new_key(&bucket, &wanted)?;
+    let segment = new.as_ref().map(NewKey::segment);
+    let (body, received) = s3.take_in(&bucket, &key, intake, segment).await?;
+    let (etag_of_bytes, seal) = match new {
+        Some(new) => (new.etag(received.etag), Some(new.seal)),
+        None => (received.etag, None),
+    };
+    attributes.seal.clone_from(&seal);
     let put = PutObject {
         bucket: bucket.id,
         key: key.clone(),
         condition,
         owner: bucket.owner.clone(),
         attributes,
-        etag: received.etag,
+        etag: etag_of_bytes,
         checksum: Some(received.checksum),
         body: body.clone(),
     };
@@ -55,6 +66,7 @@ pub async fn object(s3: &S3Service, mut req: S3Request<PutObjectInput>) -> S3Res
         ..Default::default()
     };
     set_checksum_and_kind!(output, &checksum);
+    tell!(output, seal.as_ref(), wanted.customer());
     Ok(written(output, seq, answer.ack))
 }
 
@@ -86,21 +98,34 @@ pub fn unexpected(answer: &Written) -> s3s::S3Error {
 
 impl S3Service {
     /// Takes a body in: small ones into memory, large ones onto the disks of a majority. On return everything that
-    /// the client said about it holds.
+    /// the client said about it holds. Encrypted, where there is a key for it.
     pub(super) async fn take_in(
         &self,
         bucket: &Bucket,
         key: &ObjectKey,
         intake: Intake,
+        key_of_bytes: Option<SegmentKey>,
     ) -> S3Result<(NewBody, Received)> {
         if intake.len <= self.config.inline_max {
             let (bytes, received) = intake.collect().await?;
+            let bytes = match &key_of_bytes {
+                Some(key) => seal::seal(key, &bytes),
+                None => bytes,
+            };
             return Ok((NewBody::Inline(bytes), received));
         }
-        let (stream, verdict) = intake.stream();
+        let plain = intake.len;
+        let (mut stream, verdict) = intake.stream();
+        let sealed = key_of_bytes.is_some();
+        if let Some(key) = key_of_bytes {
+            stream = seal::seal_stream(key, plain, stream);
+        }
         let uploaded = self.router.upload(bucket, key, stream).await;
         match (uploaded, verdict.take()) {
-            (Ok(id), Some(Ok(received))) => Ok((NewBody::Blob { id, len: received.len }, received)),
+            (Ok(id), Some(Ok(received))) => {
+                let len = if sealed { stored_len(received.len) } else { received.len };
+                Ok((NewBody::Blob { id, len }, received))
+            }
             (Ok(id), Some(Err(error))) => {
                 self.router.drop_blob(bucket, key, id).await;
                 Err(error.into())

@@ -194,6 +194,7 @@ impl RawAttributes {
             tags: self.tagging.as_deref().map(tags::of_header).transpose()?.unwrap_or_default(),
             storage_class: storage_class(self.storage_class.as_ref())?,
             lock: self.lock.check()?,
+            seal: None,
         })
     }
 }
@@ -224,7 +225,7 @@ macro_rules! raw_attributes {
 }
 
 /// Refuses what an input of PutObject, CopyObject or CreateMultipartUpload asks for and is not there: promises about
-/// encryption and access lists are never made silently.
+/// access lists are never made silently.
 macro_rules! refuse_unsupported {
     ($input:expr) => {
         $crate::s3::request::refuse(&$crate::s3::request::Asked {
@@ -233,10 +234,6 @@ macro_rules! refuse_unsupported {
                 || $input.grant_read.is_some()
                 || $input.grant_read_acp.is_some()
                 || $input.grant_write_acp.is_some(),
-            encryption: $input.server_side_encryption.is_some()
-                || $input.ssekms_key_id.is_some()
-                || $input.sse_customer_algorithm.is_some()
-                || $input.sse_customer_key.is_some(),
         })
     };
 }
@@ -247,13 +244,12 @@ pub(super) use {raw_attributes, refuse_unsupported};
 pub struct Asked<'a> {
     pub acl: Option<&'a str>,
     pub grants: bool,
-    pub encryption: bool,
 }
 
 /// Refuses what is not there.
 pub fn refuse(asked: &Asked<'_>) -> S3Result<()> {
     canned_acl(asked.acl, asked.grants)?;
-    if asked.encryption { Err(not_implemented("Server-side encryption")) } else { Ok(()) }
+    Ok(())
 }
 
 /// With access by the bucket's owner alone, only access lists that say so are accepted.

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use s3s::dto::CORSConfiguration;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -20,11 +21,11 @@ use super::{READY_PATH, Shared};
 use crate::audit::{self, Record};
 use crate::auth::explain::Signed;
 use crate::auth::pass::Pass;
-use crate::auth::{Origin, Slot, Who};
+use crate::auth::{Lookup, Origin, Slot, Who};
 use crate::guard::refusal::{Cause, Refusal};
 use crate::guard::request_id::RequestId;
 use crate::guard::table::Operation;
-use crate::guard::{self, document, error_xml, head, range};
+use crate::guard::{self, cors, document, error_xml, head, range};
 use crate::limits::Permit;
 use crate::s3::ResponseStatus;
 use crate::trace::Ended;
@@ -180,12 +181,16 @@ pub async fn answer(
     let answer = if parts.uri.path() == READY_PATH && matches!(parts.method, Method::GET | Method::HEAD) {
         completion.operation = Operation::Health;
         ready(&shared)
+    } else if parts.method == Method::OPTIONS {
+        completion.operation = Operation::Preflight;
+        preflight(&shared, &parts, &completion).await
     } else {
+        let crossing = cors::is_cross_origin(&parts.headers).then(|| crossing(&shared, &parts));
         let claim = admit(&shared, &parts, &mut completion).and_then(|()| match empty {
             true => Ok(None),
             false => document::claim(completion.operation, &parts.headers),
         });
-        match claim {
+        let answer = match claim {
             Ok(claim) => {
                 let body = if empty {
                     s3s::Body::empty()
@@ -201,6 +206,10 @@ pub async fn answer(
                 shared.metrics.refused(refusal.cause);
                 refuse(&refusal, &completion)
             }
+        };
+        match crossing {
+            Some(crossing) => crossing.allow(&shared, answer).await,
+            None => answer,
         }
     };
 
@@ -219,6 +228,57 @@ pub async fn answer(
         Content::Whole(bytes) => Reply::whole(bytes, completion),
         Content::Streamed(body) => Reply::streamed(body, completion),
     }))
+}
+
+/// A cross-origin request, while s3s has it.
+struct Crossing {
+    bucket: Option<String>,
+    method: Method,
+    headers: HeaderMap,
+}
+
+fn crossing(shared: &Shared, parts: &Parts) -> Crossing {
+    let bucket = guard::bucket(parts, &shared.domains);
+    Crossing { bucket, method: parts.method.clone(), headers: parts.headers.clone() }
+}
+
+impl Crossing {
+    /// The answer with what the bucket's rules say of it. An answer to nobody known says nothing.
+    async fn allow(self, shared: &Shared, mut answer: Response<Content>) -> Response<Content> {
+        if let Some(rules) = cors_rules(shared, self.bucket.as_deref()).await {
+            let allowed = cors::actual(&self.headers, self.method.as_str(), &rules);
+            answer.headers_mut().extend(allowed);
+        }
+        answer
+    }
+}
+
+async fn cors_rules(shared: &Shared, bucket: Option<&str>) -> Option<CORSConfiguration> {
+    match shared.buckets.as_ref()?.find(bucket?).await {
+        Lookup::Found(bucket) => crate::s3::document::cors_rules(&bucket).ok()?,
+        Lookup::Missing | Lookup::Unknown => None,
+    }
+}
+
+async fn preflight(shared: &Shared, parts: &Parts, completion: &Completion) -> Response<Content> {
+    let allowed = match guard::inspect_preflight(parts, &shared.domains, &shared.limits) {
+        Ok((kind, bucket)) => {
+            let rules = cors_rules(shared, bucket.as_deref()).await;
+            cors::preflight(&parts.headers, kind, rules.as_ref()).map_err(|refusal| *refusal)
+        }
+        Err(refusal) => Err(refusal),
+    };
+    match allowed {
+        Ok(headers) => {
+            let mut response = Response::new(Content::Whole(Bytes::new()));
+            *response.headers_mut() = headers;
+            response
+        }
+        Err(refusal) => {
+            shared.metrics.refused(refusal.cause);
+            refuse(&refusal, completion)
+        }
+    }
 }
 
 /// A response's body before it knows its request.

@@ -125,6 +125,7 @@ struct Shared {
     protocol: Protocol,
     http: auto::Builder<Owned>,
     domains: Domains,
+    buckets: Option<Arc<dyn Buckets>>,
     limits: Limits,
     access_log: AccessLog,
     gate: Arc<Gate>,
@@ -177,7 +178,7 @@ impl Gateway {
         let keyring = config.keyring.clone().unwrap_or_else(|| {
             Arc::new(Keyring::new(config.root.clone(), &ClusterSecret::new(""), seams.clock.clone(), None))
         });
-        let protocol = protocol(&config, &seams, domains.clone(), s3, keyring.clone(), buckets)?;
+        let protocol = protocol(&config, &seams, domains.clone(), s3, keyring.clone(), buckets.clone())?;
         let unbound = |source| GatewayError::Listen { address: config.listen.clone(), source };
         let listener = seams.net.listen(&config.listen).await.map_err(unbound)?;
         let address = listener.local_addr().map_err(unbound)?;
@@ -187,6 +188,7 @@ impl Gateway {
             protocol,
             http: http(&config.limits, &tasks),
             domains,
+            buckets,
             gate: Arc::new(Gate::new(&config.limits)),
             ids: RequestIds::new(seams.random.as_ref()),
             readiness,

@@ -10,6 +10,7 @@ use holdfast_wire::error::CallError;
 use holdfast_wire::id::{BlobId, BucketId};
 use holdfast_wire::object::{Object, Piece, Source};
 use holdfast_wire::request::{Freshness, GetObject, NotRead, RangeSpec, Read, ReadRequest, Response};
+use holdfast_wire::sealed;
 use holdfast_wire::service::{Answer, Body};
 use tokio::time::Instant;
 
@@ -100,7 +101,11 @@ async fn get_object(host: &Arc<Host>, group: &Arc<Group>, get: GetObject) -> Ans
             Ok(range) => range,
             Err(reason) => return not_read(reason),
         };
-        let body = if get.head { Some(Body::empty()) } else { body(host, group, &object, range).await? };
+        let stored = match get.range {
+            RangeSpec::Stored { .. } => range,
+            _ => sealed::stored_range(&object, range),
+        };
+        let body = if get.head { Some(Body::empty()) } else { body(host, group, &object, stored).await? };
         if let Some(body) = body {
             // The lookup may have seen a write that was applied after `applied` was read: what was seen is the state
             // of this key at the later of the two places.
@@ -125,6 +130,11 @@ fn resolve(range: RangeSpec, object: &Object) -> Result<(u64, u64), NotRead> {
         RangeSpec::From(first) if first < size => Ok((first, size - first)),
         RangeSpec::Suffix(count) if count > 0 && size > 0 => Ok((size - count.min(size), count.min(size))),
         RangeSpec::FromTo { .. } | RangeSpec::From(_) | RangeSpec::Suffix(_) => Err(unsatisfiable),
+        RangeSpec::Stored { first, count } => {
+            let stored: u64 = object.detail.pieces.iter().map(|piece| piece.len).sum();
+            let inside = first.checked_add(count).is_some_and(|end| end <= stored);
+            if inside { Ok((first, count)) } else { Err(unsatisfiable) }
+        }
         RangeSpec::Part(number) => {
             let parts = &object.detail.parts;
             if parts.is_empty() && number == 1 {
@@ -148,7 +158,7 @@ enum Run {
     Blob(BlobId, BlobReader, std::ops::Range<u64>),
 }
 
-/// The bytes of `range`; `None` if an inline body is gone because the object was replaced.
+/// The stored bytes of `range`; `None` if an inline body is gone because the object was replaced.
 async fn body(
     host: &Arc<Host>,
     group: &Arc<Group>,

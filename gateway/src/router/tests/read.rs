@@ -300,6 +300,7 @@ fn serve(request: &Request, bytes: u64, ends: Ends) -> Reply {
     let (first, count) = match get.range {
         RangeSpec::All => (0, SIZE),
         RangeSpec::FromTo { first, last } => (first, last + 1 - first),
+        RangeSpec::Stored { first, count } => (first, count),
         other => panic!("{other:?}"),
     };
     let bytes = bytes.min(count);
@@ -355,7 +356,7 @@ async fn bytes_that_break_off_go_on_from_another_replica() {
         let rest = calls.iter().map(read_of).find(|read| matches!(&read.read, Read::Get(get) if get.seq.is_some()));
         let rest = rest.unwrap();
         let Read::Get(get) = &rest.read else { unreachable!() };
-        assert_eq!(get.range, RangeSpec::FromTo { first: 300, last: SIZE - 1 });
+        assert_eq!(get.range, RangeSpec::Stored { first: 300, count: SIZE - 300 });
         assert_eq!(get.seq, Some(Seq { group: GroupId(1), index: 4 }));
         assert_eq!(rest.freshness, Freshness::AtLeast(4));
     }

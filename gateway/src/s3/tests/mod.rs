@@ -1,6 +1,7 @@
 //! Operations through s3s, as HTTP, against a replica in memory.
 
 mod replica;
+mod sse;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use super::{ResponseStatus, S3Config, S3Service};
 use crate::checksum::{encode, of};
 use crate::membership::{Dial, Membership};
 use crate::router::{Router, RouterOptions};
+use crate::seal::KeyRing;
 
 const MIB: usize = 1 << 20;
 
@@ -60,12 +62,21 @@ impl Reply {
 
 impl Gateway {
     async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    async fn start_with(change: impl FnOnce(&mut S3Config)) -> Self {
         let replica = Replica::default();
         let seams = Seams::real();
         let local: Arc<dyn Service> = Arc::new(replica.clone());
         let membership = Membership::start_with(Arc::new(replica.clone()), Some(local), Vec::new(), seams.clone());
         let router = Router::new(membership, seams.clone(), RouterOptions::default());
-        let s3 = S3Service::new(router, seams.random, S3Config::new(OWNER.to_owned()));
+        let mut config = S3Config::new(OWNER.to_owned());
+        let ring = KeyRing::parse(&format!("test:{}", KeyRing::draw_key(seams.random.as_ref()))).unwrap();
+        config.keys = Some(Arc::new(ring));
+        config.customer_keys_over_http = true;
+        change(&mut config);
+        let s3 = S3Service::new(router, seams.random, config);
         Self { protocol: S3ServiceBuilder::new(s3).build(), replica }
     }
 
@@ -179,7 +190,6 @@ async fn bodies_that_do_not_hold_are_refused_and_nothing_is_stored() {
             (("x-amz-checksum-crc32", "AAAAAA=="), "BadDigest"),
             (("x-amz-checksum-sha256", "AAAA"), "InvalidRequest"),
             (("x-amz-trailer", "x-amz-checksum-crc32"), "MalformedTrailerError"),
-            (("x-amz-server-side-encryption", "AES256"), "NotImplemented"),
             (("x-amz-acl", "public-read"), "AccessControlListNotSupported"),
             (("x-amz-storage-class", "COLD"), "InvalidStorageClass"),
         ] {

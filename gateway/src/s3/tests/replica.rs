@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use holdfast_wire::bucket::{AckMode, Bucket, BucketState};
-use holdfast_wire::configuration::BucketChange;
+use holdfast_wire::configuration::{BucketChange, Configuration};
 use holdfast_wire::error::CallError;
 use holdfast_wire::frame::Unframer;
 use holdfast_wire::heartbeat::{GroupStatus, Heartbeat, Layout, Load, NodeInfo, Role};
@@ -22,6 +22,7 @@ use holdfast_wire::request::{
     Amendment, DeleteKey, Deleted, ListFrom, ListObjects, ListPage, ListedVersion, NotRead, RangeSpec, Read, Refusal,
     Request, Response, RootRefusal, RootRequest, VersionPage, Write, WriteOutcome,
 };
+use holdfast_wire::sealed;
 use holdfast_wire::service::{Answer, Body, Service};
 use parking_lot::Mutex;
 
@@ -36,11 +37,20 @@ pub struct Tables {
     uploads: BTreeMap<UploadId, Open>,
     pub blobs: BTreeMap<BlobId, Bytes>,
     tags: Vec<(String, String)>,
+    configuration: Configuration,
+    changes: u64,
     index: u64,
 }
 
 #[derive(Clone, Default)]
 pub struct Replica(pub Arc<Mutex<Tables>>);
+
+impl Replica {
+    /// An object's bytes as they are stored.
+    pub fn stored(&self, key: &str) -> Bytes {
+        self.0.lock().objects[key].1.clone()
+    }
+}
 
 impl Tables {
     fn bucket(&self) -> Bucket {
@@ -49,11 +59,11 @@ impl Tables {
             name: "bucket".parse().unwrap(),
             owner: OWNER.to_owned(),
             created_ms: 0,
-            revision: 1 + self.tags.len() as u64,
+            revision: 1 + self.changes + self.tags.len() as u64,
             state: BucketState::Active,
             placement: Placement::RootDirectory,
             tags: self.tags.clone(),
-            configuration: Default::default(),
+            configuration: self.configuration.clone(),
         }
     }
 
@@ -80,7 +90,7 @@ impl Tables {
             seq,
             versioned: false,
             marker: false,
-            size: bytes.len() as u64,
+            size: plain(&bytes, attributes.seal.is_some(), &parts),
             modified_ms,
             etag: etag.clone(),
             checksum: checksum.as_ref().map(|checksum| (checksum.algorithm, checksum.kind)),
@@ -96,6 +106,7 @@ impl Tables {
             pieces: vec![Piece { source: Source::Inline(seq.index), len: bytes.len() as u64 }],
             lock: attributes.lock,
             noncurrent_ms: None,
+            seal: attributes.seal,
         };
         self.objects.insert(key.to_string(), (Object { summary, detail }, bytes));
         WriteOutcome::Stored { seq, etag, modified_ms, checksum, version: None }
@@ -166,6 +177,7 @@ impl Tables {
                     etag: from.summary.etag.clone(),
                     checksum: from.checksum(),
                     pieces: Vec::new(),
+                    salt: None,
                 };
                 let answer = stored(&kept.etag, kept.checksum.clone());
                 let (_, parts) = self.uploads.get_mut(&copy.upload).ok_or(Refusal::NoSuchUpload)?;
@@ -181,11 +193,12 @@ impl Tables {
                 let kept = Part {
                     number: part.number,
                     seq,
-                    size: bytes.len() as u64,
+                    size: plain(&bytes, part.salt.is_some(), &[]),
                     modified_ms: 0,
                     etag: part.etag.clone(),
                     checksum: part.checksum.clone(),
                     pieces: Vec::new(),
+                    salt: part.salt,
                 };
                 let (_, parts) = self.uploads.get_mut(&part.upload).ok_or(Refusal::NoSuchUpload)?;
                 parts.insert(part.number, (kept, bytes));
@@ -199,7 +212,8 @@ impl Tables {
                 for (number, _) in &complete.parts {
                     let (part, more) = &parts[number];
                     bytes.extend_from_slice(more);
-                    kept.push(ObjectPart { number: *number, size: part.size, checksum: part.checksum.clone() });
+                    let (size, salt) = (part.size, part.salt);
+                    kept.push(ObjectPart { number: *number, size, checksum: part.checksum.clone(), salt });
                 }
                 let bytes = bytes.freeze();
                 Ok(self.store(seq, &complete.key, upload.attributes, complete.etag, complete.checksum, kept, bytes))
@@ -224,7 +238,13 @@ impl Tables {
                 let range = range(object, get.range)?;
                 let body = match get.head {
                     true => Bytes::new(),
-                    false => bytes.slice(range.0 as usize..(range.0 + range.1) as usize),
+                    false => {
+                        let (first, count) = match get.range {
+                            RangeSpec::Stored { .. } => range,
+                            _ => sealed::stored_range(object, range),
+                        };
+                        bytes.slice(first as usize..(first + count) as usize)
+                    }
                 };
                 Ok((Response::Object { object: Box::new(object.clone()), range, applied: self.index }, body))
             }
@@ -293,6 +313,15 @@ impl Tables {
     }
 }
 
+/// The bytes of a body, or of parts, as the client sent them.
+fn plain(stored: &Bytes, sealed: bool, parts: &[ObjectPart]) -> u64 {
+    match (sealed, parts.is_empty()) {
+        (false, _) => stored.len() as u64,
+        (true, true) => sealed::plain_len(stored.len() as u64),
+        (true, false) => parts.iter().map(|part| part.size).sum(),
+    }
+}
+
 fn range(object: &Object, spec: RangeSpec) -> Result<(u64, u64), NotRead> {
     let size = object.summary.size;
     let unsatisfiable = NotRead::RangeNotSatisfiable { size };
@@ -302,6 +331,7 @@ fn range(object: &Object, spec: RangeSpec) -> Result<(u64, u64), NotRead> {
         RangeSpec::FromTo { first, last } => Ok((first, last.min(size - 1) - first + 1)),
         RangeSpec::From(first) => Ok((first, size - first)),
         RangeSpec::Suffix(count) => Ok((size.saturating_sub(count), count.min(size))),
+        RangeSpec::Stored { first, count } => Ok((first, count)),
         RangeSpec::Part(number) => {
             let parts = &object.detail.parts;
             if parts.is_empty() && number == 1 {
@@ -342,6 +372,15 @@ impl Service for Replica {
                 Request::Root(RootRequest::ChangeBucket { change: BucketChange::Tags(tags), .. }) => {
                     let mut tables = tables.lock();
                     tables.tags = tags;
+                    Ok((Response::Bucket(Box::new(tables.bucket())), Body::empty()))
+                }
+                Request::Root(RootRequest::ChangeBucket { change: BucketChange::Document(kind, text), .. }) => {
+                    let mut tables = tables.lock();
+                    tables.changes += 1;
+                    match text {
+                        Some(text) => drop(tables.configuration.documents.insert(kind, text)),
+                        None => drop(tables.configuration.documents.remove(&kind)),
+                    }
                     Ok((Response::Bucket(Box::new(tables.bucket())), Body::empty()))
                 }
                 Request::Root(_) => Ok((Response::RootRefused(RootRefusal::NoSuchBucket), Body::empty())),

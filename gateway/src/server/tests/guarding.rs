@@ -1,5 +1,7 @@
 //! Request ids, error documents, the allow-list, health, CORS, limits.
 
+use holdfast_wire::configuration::Document;
+
 use super::*;
 
 #[tokio::test]
@@ -111,10 +113,36 @@ async fn readiness_is_told_without_credentials() {
 }
 
 #[tokio::test]
+async fn a_buckets_rules_answer_preflights_and_stand_on_every_answer() {
+    let harness = Harness::plain().await;
+    let rules = "<CORSConfiguration><CORSRule><AllowedMethod>GET</AllowedMethod><AllowedMethod>HEAD</AllowedMethod>\
+                 <AllowedOrigin>https://*.example.org</AllowedOrigin></CORSRule></CORSConfiguration>";
+    harness.fake.configure(|bucket| {
+        bucket.configuration.documents.insert(Document::Cors, rules.to_owned());
+    });
+    let from = |method: &str, target: &str| {
+        let request = harness.request(method, target).header("origin", "https://app.example.org");
+        if method == "OPTIONS" { request.header("access-control-request-method", "GET") } else { request }
+    };
+    let answer = harness.send(&from("OPTIONS", "/bucket/key")).await;
+    assert_eq!((answer.status, answer.header("access-control-allow-methods")), (200, Some("GET, HEAD")));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example.org"));
+    assert!(answer.header("x-amz-request-id").is_some());
+    // Errors too: of the access check, and of the guard.
+    for target in ["/bucket/key", "/bucket/key?acl&tagging"] {
+        let refused = harness.send(&from("GET", target)).await;
+        assert!(refused.status >= 400);
+        assert_eq!(refused.header("access-control-allow-origin"), Some("https://app.example.org"), "{target}");
+    }
+    assert_eq!(harness.send(&from("DELETE", "/bucket/key")).await.header("access-control-allow-origin"), None);
+    assert_eq!(harness.send(&from("GET", "/other/key")).await.header("vary"), None);
+}
+
+#[tokio::test]
 async fn a_preflight_is_refused_as_without_cors_rules() {
     let harness = Harness::plain().await;
     let preflight = harness
-        .request("OPTIONS", "/bucket/key")
+        .request("OPTIONS", "/other/key")
         .header("origin", "https://example.com")
         .header("access-control-request-method", "PUT");
     let answer = harness.send(&preflight).await;

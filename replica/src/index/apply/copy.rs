@@ -37,6 +37,7 @@ pub fn object(draft: &mut Draft<'_>, bucket: &Bucket, copy: CopyObject) -> Resul
             pieces,
             lock,
             noncurrent_ms: None,
+            seal: copy.attributes.seal,
             ..source.detail
         },
     };
@@ -57,6 +58,8 @@ pub fn part(draft: &mut Draft<'_>, bucket: &Bucket, copy: CopyPart) -> Result<Wr
         etag: source.summary.etag,
         checksum: whole,
         pieces: share(draft, &source.detail.pieces)?,
+        // Gateways copy what is encrypted by reading it.
+        salt: None,
     };
     let suffix = key::part(copy.upload, copy.number);
     let replaced = draft.record::<Part>(&suffix)?;

@@ -10,7 +10,7 @@ use holdfast_wire::object::{Detail, Object, ObjectPart, Part, Summary, Upload};
 use holdfast_wire::request::{CompleteUpload, Deleted, PutPart, Refusal, WriteOutcome};
 
 use super::draft::Draft;
-use super::object::{modified_ms, stored, take_body};
+use super::object::{modified_ms, plain_size, stored, take_body};
 use super::{Stop, held, lock, version};
 use crate::index::IndexError;
 use crate::index::key::{self, Table};
@@ -43,11 +43,12 @@ pub fn put_part(draft: &mut Draft<'_>, bucket: &Bucket, put: PutPart) -> Result<
     let part = Part {
         number: put.number,
         seq: draft.place.seq(),
-        size: put.body.len(),
+        size: plain_size(&put.body, put.salt.is_some()),
         modified_ms: draft.place.now_ms,
         etag: put.etag,
         checksum: put.checksum,
         pieces: take_body(draft, put.body)?,
+        salt: put.salt,
     };
     draft.put(suffix, &part);
     if let Some(replaced) = replaced {
@@ -115,11 +116,17 @@ pub fn complete(draft: &mut Draft<'_>, bucket: &Bucket, complete: CompleteUpload
             checksum: complete.checksum.map(|checksum| checksum.value),
             parts: chosen
                 .iter()
-                .map(|part| ObjectPart { number: part.number, size: part.size, checksum: part.checksum.clone() })
+                .map(|part| ObjectPart {
+                    number: part.number,
+                    size: part.size,
+                    checksum: part.checksum.clone(),
+                    salt: part.salt,
+                })
                 .collect(),
             pieces: chosen.into_iter().flat_map(|part| part.pieces).collect(),
             lock,
             noncurrent_ms: None,
+            seal: upload.attributes.seal,
         },
     };
     let object = version::put(draft, bucket, &complete.key, object, current)?;

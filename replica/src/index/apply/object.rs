@@ -4,6 +4,7 @@ use holdfast_wire::bucket::Bucket;
 use holdfast_wire::configuration::Versioning;
 use holdfast_wire::object::{Detail, NewBody, Object, Piece, Summary};
 use holdfast_wire::request::{Amend, Amendment, DeleteKey, Deleted, PutObject, Refusal, WriteOutcome};
+use holdfast_wire::sealed;
 
 use super::draft::Draft;
 use super::version::{self, Found};
@@ -15,7 +16,7 @@ pub fn put(draft: &mut Draft<'_>, bucket: &Bucket, put: PutObject) -> Result<Wri
     let current = draft.object(bucket.id, &put.key)?;
     put.condition.judge(current.as_ref().map(|object| &object.summary)).map_err(Refusal::Condition)?;
     let lock = lock::of_new(bucket, put.attributes.lock, draft.place.now_ms)?;
-    let size = put.body.len();
+    let size = plain_size(&put.body, put.attributes.seal.is_some());
     let pieces = take_body(draft, put.body)?;
     let object = Object {
         summary: Summary {
@@ -35,6 +36,7 @@ pub fn put(draft: &mut Draft<'_>, bucket: &Bucket, put: PutObject) -> Result<Wri
             checksum: put.checksum.map(|checksum| checksum.value),
             pieces,
             lock,
+            seal: put.attributes.seal,
             ..Detail::default()
         },
     };
@@ -109,6 +111,11 @@ pub fn amend(draft: &mut Draft<'_>, bucket: &Bucket, amend: Amend) -> Result<Wri
     }
     version::replace(draft, bucket.id, &amend.key, &object, current);
     Ok(stored(bucket, object))
+}
+
+/// The bytes of a body as the client sent them.
+pub fn plain_size(body: &NewBody, sealed: bool) -> u64 {
+    if sealed { sealed::plain_len(body.len()) } else { body.len() }
 }
 
 /// Keeps the bytes that a write brings.

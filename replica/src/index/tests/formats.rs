@@ -39,7 +39,7 @@ fn object() -> Object {
             metadata: vec![("m".into(), "n".into())],
             tags: vec![("a".into(), "b".into())],
             checksum: Some("v".into()),
-            parts: vec![ObjectPart { number: 1, size: 11, checksum: Some(checksum) }],
+            parts: vec![ObjectPart { number: 1, size: 11, checksum: Some(checksum), salt: None }],
             pieces: vec![
                 Piece { source: Source::Blob(BlobId(0x80)), len: 10 },
                 Piece { source: Source::Inline(300), len: 1 },
@@ -49,6 +49,7 @@ fn object() -> Object {
                 legal_hold: true,
             },
             noncurrent_ms: Some(5),
+            seal: None,
         },
     }
 }
@@ -96,6 +97,7 @@ fn records_are_these_bytes() {
         etag: "e".into(),
         checksum: None,
         pieces: vec![Piece { source: Source::Inline(300), len: 4 }],
+        salt: None,
     };
     let upload = Upload {
         key: key("k"),
@@ -124,17 +126,17 @@ fn records_are_these_bytes() {
         (
             "Object",
             encode_object(&object()),
-            "0103ac0201000be8070165010401010153016f01017400000000000001016d016e010161016201017601010b0104010176020180010a00ac02010101ac02010105",
+            "0103ac0201000be8070165010401010153016f01017400000000000001016d016e010161016201017601010b010401017600020180010a00ac02010101ac0201010500",
         ),
-        ("Upload", encode(&upload), "01016b0905016f000000000000000000000000010200"),
+        ("Upload", encode(&upload), "01016b0905016f00000000000000000000000000010200"),
         ("UploadPlace", encode(&UploadPlace { bucket: BucketId(1), key: key("k"), initiated_ms: 5 }), "0101016b05"),
-        ("Part", encode(&part), "01ac0203ac0204050165000100ac0204"),
+        ("Part", encode(&part), "01ac0203ac0204050165000100ac020400"),
         ("Finished", encode(&finished), "0101016b03ac020165e80700010103ac02"),
         ("Blob", encode(&BlobRow { references: 1, len: 300, trashed_ms: Some(5) }), "0101ac020105"),
         (
             "put",
             envelope(put("k", inline("b"))),
-            "010106e807000001016b00000000026d6500000000000000000000000006657461672d3100000162",
+            "010106e807000001016b00000000026d650000000000000000000000000006657461672d3100000162",
         ),
         ("genesis", envelope(Command::Root(genesis)), "010106e807040005090101016e01610176000201010100ff0104010103"),
     ];
@@ -203,7 +205,7 @@ fn objects() -> impl Strategy<Value = Object> {
                     checksum: checksum.map(|checksum| checksum.value),
                     parts: parts
                         .into_iter()
-                        .map(|(number, size, checksum)| ObjectPart { number, size, checksum })
+                        .map(|(number, size, checksum)| ObjectPart { number, size, checksum, salt: None })
                         .collect(),
                     pieces,
                     ..Detail::default()
@@ -238,7 +240,7 @@ proptest! {
         let seen = Seen { request: RequestId(id), at_ms: a, outcome };
         prop_assert_eq!(decode::<Seen>(&encode(&seen)).unwrap(), seen);
         let seq = Seq { group: SHARD, index: a };
-        let part = Part { number: 9, seq, size: b, modified_ms: c, etag: "e".into(), checksum: checksum.clone(), pieces };
+        let part = Part { number: 9, seq, size: b, modified_ms: c, etag: "e".into(), checksum: checksum.clone(), pieces, salt: None };
         prop_assert_eq!(decode::<Part>(&encode(&part)).unwrap(), part);
         let version = Some(VersionId::Null);
         let finished = Finished { bucket: BucketId(a), key: key("k"), seq, etag: "e".into(), modified_ms: c, checksum, version };

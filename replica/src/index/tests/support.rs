@@ -128,6 +128,7 @@ pub fn put_part(name: &str, id: u128, number: u16, body: NewBody) -> Command {
         etag: format!("part-{number}-{}", body.len()),
         checksum: None,
         body,
+        salt: None,
     }))
 }
 
