@@ -165,8 +165,10 @@ pub enum BackupAction {
 /// Where backups are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// A directory.
+    /// A directory or `s3://BUCKET/PREFIX`.
     pub url: String,
+    /// The S3 endpoint, elsewhere than at AWS.
+    pub endpoint: Option<String>,
 }
 
 /// Flags by name.
@@ -354,7 +356,19 @@ fn switch(name: &'static str, about: &'static str) -> Arg {
 }
 
 fn backup() -> Command {
-    let place = |command: Command| command.arg(Arg::new("PLACE").required(true).help("A directory")).arg(output());
+    let place = |command: Command| {
+        command
+            .arg(
+                Arg::new("PLACE").required(true).help("A directory, or s3://BUCKET/PREFIX with keys in AWS_ variables"),
+            )
+            .arg(
+                Arg::new("endpoint")
+                    .long("endpoint")
+                    .value_name("URL")
+                    .help("S3 endpoint, elsewhere than at AWS [env: AWS_ENDPOINT_URL]"),
+            )
+            .arg(output())
+    };
     Command::new("backup")
         .about("Make backups of the whole store, and make a new cluster of one")
         .subcommand_required(true)
@@ -502,7 +516,10 @@ impl Cli {
 
     fn backup(matches: &ArgMatches) -> Cli {
         let Some((name, matches)) = matches.subcommand() else { unreachable!("clap requires a subcommand") };
-        let place = Place { url: matches.get_one::<String>("PLACE").cloned().unwrap_or_default() };
+        let place = Place {
+            url: matches.get_one::<String>("PLACE").cloned().unwrap_or_default(),
+            endpoint: matches.get_one::<String>("endpoint").cloned(),
+        };
         let action = match name {
             "create" => BackupAction::Create(place),
             "restore" => BackupAction::Restore { from: place, name: matches.get_one::<String>("backup").cloned() },
@@ -628,10 +645,10 @@ mod tests {
         let check = Cli::CheckConfig { role: Role::Gateway, flags: flags(&[("cluster-secret-file", "/s")]) };
         assert_eq!(parse("holdfast config check --role gateway --cluster-secret-file /s").unwrap(), check);
         assert_eq!(parse("holdfast config keys").unwrap(), Cli::ConfigKeys);
-        let from = Place { url: "/b".to_owned() };
+        let from = Place { url: "s3://b/p".to_owned(), endpoint: Some("http://s3:1".to_owned()) };
         let action = BackupAction::Restore { from, name: None };
         assert_eq!(
-            parse("holdfast backup restore /b --data /d").unwrap(),
+            parse("holdfast backup restore s3://b/p --endpoint http://s3:1 --data /d").unwrap(),
             Cli::Backup { action, json: false, flags: flags(&[("data", "/d")]) }
         );
         let trace = Cli::Trace { query: "operation=GetObject&failed=true".to_owned(), json: true, flags: flags(&[]) };

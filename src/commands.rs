@@ -159,7 +159,8 @@ pub fn trace(query: &str, json: bool, flags: Flags) -> ExitCode {
 }
 
 fn open(place: &Place) -> Result<Arc<dyn Store>, AnyError> {
-    Ok(backup::open(&place.url, Arc::new(RealFiles))?)
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    Ok(backup::open(&place.url, place.endpoint.clone(), Arc::new(RealFiles), &variable)?)
 }
 
 /// The node that a backup becomes, as `holdfast replica` would be configured.

@@ -15,6 +15,7 @@ mod directory;
 mod manifest;
 mod progress;
 mod restore;
+mod s3;
 mod seal;
 mod store;
 

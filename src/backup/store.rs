@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use holdfast_replica::file::Files;
 
 use super::directory::Directory;
+use super::s3::S3;
 
 /// Why a store did not do what was asked; one line each.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +23,21 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
+    /// An S3 request.
+    #[error("s3://{bucket}/{key}: {reason}")]
+    S3 {
+        /// The bucket.
+        bucket: String,
+        /// The key or prefix.
+        key: String,
+        /// What the SDK says.
+        reason: String,
+    },
+    /// S3 without keys.
+    #[error("S3 needs {0} in the environment")]
+    NoKeys(&'static str),
     /// A URL that names no bucket.
-    #[error("{0:?}: expected a directory")]
+    #[error("{0:?}: expected a directory or s3://BUCKET/PREFIX")]
     Url(String),
 }
 
@@ -49,10 +63,16 @@ pub trait Writer: Send {
     async fn finish(self: Box<Self>) -> Result<(), StoreError>;
 }
 
-/// The store that `url` names: a directory.
-pub fn open(url: &str, files: Arc<dyn Files>) -> Result<Arc<dyn Store>, StoreError> {
+/// The store that `url` names: `s3://BUCKET/PREFIX`, or a directory. `endpoint` is for S3 elsewhere than at AWS.
+pub fn open(
+    url: &str,
+    endpoint: Option<String>,
+    files: Arc<dyn Files>,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Arc<dyn Store>, StoreError> {
     match url.split_once("://") {
         None if !url.is_empty() => Ok(Arc::new(Directory::new(url, files))),
+        Some(("s3", rest)) => Ok(Arc::new(S3::new(url, rest, endpoint, variable)?)),
         _ => Err(StoreError::Url(url.to_owned())),
     }
 }

@@ -94,7 +94,7 @@ async fn a_lost_cluster_comes_back_from_its_backup() {
         let first = holdfast(cluster, 0, &["backup", "create", &place]).await?;
         assert_eq!(first["copied_blobs"], 4, "{first}");
 
-        // The next one copies only what is new.
+        // The next one copies only what is new, and the store itself is a place for backups, too.
         put(&mut s3, &mut objects, "photos", "d9/large".to_owned(), rng.bytes(700_000)).await?;
         s3.call(Call::object(Method::DELETE, "photos", "d0/large")).await?;
         objects.remove(&("photos", "d0/large".to_owned()));
@@ -104,6 +104,11 @@ async fn a_lost_cluster_comes_back_from_its_backup() {
         let listed = holdfast(cluster, 0, &["backup", "list", &place]).await?;
         let names: Vec<_> = listed.as_array().into_iter().flatten().map(|made| &made["name"]).collect();
         assert_eq!(names, [&first["name"], &second["name"]]);
+        let in_s3 = holdfast(cluster, 2, &["backup", "create", "s3://kept-here/holdfast/"]).await?;
+        assert_eq!(in_s3["copied_blobs"], 4, "{in_s3}");
+        let in_s3 = holdfast(cluster, 2, &["backup", "list", "s3://kept-here/holdfast"]).await?;
+        assert_eq!(in_s3.as_array().map(Vec::len), Some(1));
+
         put(&mut s3, &mut Objects::new(), "photos", "lost".to_owned(), b"behind the cut".to_vec()).await?;
         let old = cluster.status(0).await?.cluster;
         for at in 0..3 {
