@@ -7,6 +7,7 @@
 # make manifests-check  check what is rendered: schemas, restricted-v2, references
 # make compose-test     build the image and try docker-compose.yml, where there is a Docker engine
 # make sbom             what is in the binary, as CycloneDX JSON
+# make prove   the long gate: an hour of simulated clusters; HOLDFAST_SIM_CPU_SECONDS changes that
 # make bench   the load generator against a cluster on this machine
 
 SHELL := /bin/bash
@@ -26,7 +27,7 @@ CARGO_CYCLONEDX := 0.5.9
 KUBERNETES_VALIDATE := 1.37.0
 HELM := 3.17.3.post1
 
-.PHONY: compat manifests manifests-check manifests-tools compose-test sbom help dev test verify fix bench toolchain tools fmt clippy deny check-tests
+.PHONY: compat manifests manifests-check manifests-tools compose-test sbom help dev test verify fix prove bench toolchain tools fmt clippy deny check-tests
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -50,6 +51,9 @@ compat: toolchain tools
 	"$(TOOLS)/compat/bin/python" -m pip install --quiet --disable-pip-version-check awscli boto3 s3cmd duckdb deltalake pyarrow
 	command -v restic >/dev/null && command -v rclone >/dev/null || $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y --no-install-recommends rclone restic
 	PATH="$(TOOLS)/compat/bin:$$PATH" python3 tests/compat/matrix.py --binary "$$CARGO_TARGET_DIR/debug/holdfast" --write docs/s3-compatibility.md
+
+prove: toolchain
+	HOLDFAST_SIM_CPU_SECONDS=$${HOLDFAST_SIM_CPU_SECONDS:-3600} cargo test --workspace --locked --test sim -- --nocapture
 
 bench: toolchain
 	cargo build --release --locked -p holdfast -p holdfast-tests --bins

@@ -54,6 +54,13 @@ pub enum Cli {
         /// The flags given, by name.
         flags: Flags,
     },
+    /// Check a data directory that nobody uses.
+    Verify {
+        /// Whether to print JSON.
+        json: bool,
+        /// The flags given, by name.
+        flags: Flags,
+    },
     /// Check the configuration of a role.
     CheckConfig {
         /// The role.
@@ -144,6 +151,11 @@ pub enum ClusterAction {
     },
     /// Let a node suffer, or recover; or show which do.
     Fault(FaultRequest),
+    /// Show what scrubs found, or begin.
+    Scrub {
+        /// Whether to begin.
+        start: bool,
+    },
 }
 
 /// What to do with backups.
@@ -263,6 +275,23 @@ pub fn command() -> Command {
                 ),
         )
         .subcommand(certs::command())
+        .subcommand(
+            Command::new("scrub")
+                .about("Let nodes read all that they hold and repair what has gone bad, or show what they found")
+                .subcommand_required(true)
+                .arg_required_else_help(true)
+                .subcommand(cluster("status", "Show what each node's scrub finds, or last found"))
+                .subcommand(cluster("start", "Let every node begin now")),
+        )
+        .subcommand(
+            with_flags(
+                Command::new("verify").about(
+                    "Check the data directory of a node that does not run: 0 if it is sound, 1 if not; repairs nothing",
+                ),
+                Role::Replica,
+            )
+            .arg(output()),
+        )
         .subcommand(
             Command::new("config")
                 .about("Check or explain the configuration")
@@ -459,6 +488,12 @@ impl Cli {
                 Cli::Health { question, flags: given(matches) }
             }
             "certs" => Cli::Certs(certs::action(matches)),
+            "scrub" => {
+                let Some((name, matches)) = matches.subcommand() else { unreachable!("clap requires a subcommand") };
+                let action = ClusterAction::Scrub { start: name == "start" };
+                Cli::Cluster { action, json: json(matches), flags: given(matches) }
+            }
+            "verify" => Cli::Verify { json: json(matches), flags: given(matches) },
             "config" => match matches.subcommand() {
                 Some(("check", matches)) => {
                     let role = matches.get_one::<String>("role").and_then(|role| role_of(role)).unwrap_or(Role::Server);
@@ -640,6 +675,13 @@ mod tests {
             parse("holdfast fault slow-disk n2 --ms 9").unwrap(),
             faulty(Some("n2"), FaultKind::SlowDisk { ms: 9 })
         );
+        let begin = ClusterAction::Scrub { start: true };
+        assert_eq!(
+            parse("holdfast scrub start").unwrap(),
+            Cli::Cluster { action: begin, json: false, flags: flags(&[]) }
+        );
+        let check = Cli::Verify { json: true, flags: flags(&[("data", "/d")]) };
+        assert_eq!(parse("holdfast verify --data /d -o json").unwrap(), check);
         let enabled = Cli::Run { role: Role::Server, nodes: 0, flags: flags(&[("enable-faults", "true")]) };
         assert_eq!(parse("holdfast server --enable-faults").unwrap(), enabled);
         let check = Cli::CheckConfig { role: Role::Gateway, flags: flags(&[("cluster-secret-file", "/s")]) };

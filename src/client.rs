@@ -110,6 +110,12 @@ impl AdminClient {
         self.call(Method::POST, path, body.into()).await.map(drop)
     }
 
+    /// Gets `path`.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let answer = self.call(Method::GET, path, Bytes::new()).await?;
+        serde_json::from_slice(&answer).map_err(|_| self.not_ours())
+    }
+
     /// Posts `body` to `path` and reads the answer.
     pub async fn ask<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
         let body = serde_json::to_vec(body).expect("requests are always serializable");

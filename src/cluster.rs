@@ -11,11 +11,13 @@ use holdfast_wire::fault::{FAULT, FaultAnswer, FaultOrder, FaultState};
 use holdfast_wire::heartbeat::{ClusterView, Heartbeat, NodeInfo};
 use holdfast_wire::id::{BlobId, GroupId, NodeId, RequestId};
 use holdfast_wire::request::{Request, Response, RootRefusal, RootRequest};
+use holdfast_wire::scrub::{SCRUB, ScrubOrder, ScrubState};
 use holdfast_wire::seam::Random;
 use holdfast_wire::service::{Body, Service};
 use holdfast_wire::transport::{Client, Remote, Target, decode, encode};
 
 use crate::admin::fault::{FaultKind, NodeFaults};
+use crate::admin::scrub::NodeScrub;
 use crate::status;
 
 /// Where the view of the cluster comes from: the local replica or the gateway's heartbeats.
@@ -231,6 +233,8 @@ impl Cluster {
 
 /// An order of the fault API may take so long: a node stops its groups, or opens its directory.
 const FAULT_WITHIN: Duration = Duration::from_secs(12);
+/// Everything else that one node is asked directly.
+const ASK_WITHIN: Duration = Duration::from_secs(3);
 
 impl Cluster {
     /// Has a node suffer, or all of them say how it stands; the faults of every node that was asked.
@@ -272,6 +276,19 @@ impl Cluster {
         };
         let state = self.order(&view, suffering, order).await?;
         Ok(vec![faults_of(suffering, Ok(state))])
+    }
+
+    /// Asks every node for its scrub, or has them begin.
+    pub async fn scrub(&self, order: ScrubOrder) -> Result<Vec<NodeScrub>, OperationError> {
+        let view = self.view().await.ok_or(OperationError::NoView)?;
+        let asks = view.layout.nodes.iter().map(|info| async {
+            let target = Target { address: address_of(&view, info), cluster: Some(view.cluster), node: Some(info.id) };
+            let asked = self.client.exchange(&target, SCRUB, encode(&order), Body::empty(), ASK_WITHIN).await;
+            let state: Result<ScrubState, CallError> = asked.and_then(|(head, _)| decode(&head));
+            let (reached, ScrubState { running, last }) = (state.is_ok(), state.unwrap_or_default());
+            NodeScrub { node: info.name.clone(), reached, running: running.map(Into::into), last: last.map(Into::into) }
+        });
+        Ok(futures::future::join_all(asks).await)
     }
 
     async fn order(

@@ -150,6 +150,8 @@ pub fn node_config(config: &Config) -> NodeConfig {
             election_max_ms: config.raft.election_max_ms,
         },
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        scrub_every: Duration::from_secs(config.scrub_hours * 3600),
+        scrub_bytes_per_second: config.scrub_bytes,
         faults: config.enable_faults.then(Arc::default),
         ..NodeConfig::default()
     }

@@ -28,6 +28,7 @@ mod run;
 mod sockets;
 mod status;
 mod tls;
+mod verify;
 
 use std::io;
 use std::path::Path;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
         Cli::Doctor { role, json, flags } => commands::doctor(role, json, flags),
         Cli::Trace { query, json, flags } => commands::trace(&query, json, flags),
         Cli::Backup { action, json, flags } => commands::backup(action, json, flags),
+        Cli::Verify { json, flags } => verify::run(flags, json),
         Cli::Cluster { action, json, flags } => {
             let client = settings(flags).and_then(|settings| {
                 Ok(AdminClient::new(Arc::new(TcpNet), ClientConfig::new(&settings, &read)?, &sources())?)
@@ -225,6 +227,18 @@ fn run_client(client: &AdminClient, action: &ClusterAction, json: bool) -> ExitC
                 let look = if *wait { drain::Look::Wait } else { drain::Look::Once };
                 drain::watch(client, &node.ok_or(client::ClientError::NoNode)?, look).await?;
                 tokio::time::sleep(Duration::from_secs(*linger)).await;
+                Ok(())
+            }
+            ClusterAction::Scrub { start } => {
+                let nodes: Vec<admin::scrub::NodeScrub> = match start {
+                    true => client.ask("/v1/scrub", &serde_json::json!({})).await?,
+                    false => client.get("/v1/scrub").await?,
+                };
+                if json {
+                    println!("{}", serde_json::to_string_pretty(&nodes).expect("reports are always serializable"));
+                } else {
+                    nodes.iter().for_each(|node| println!("{node}"));
+                }
                 Ok(())
             }
             ClusterAction::Fault(request) => {

@@ -148,7 +148,7 @@ fn cluster(page: &mut Page, status: &Status) {
 /// What the nodes of this process count, by name.
 pub fn nodes(counted: &[(String, NodeMetrics)]) -> String {
     type Of = fn(&NodeMetrics) -> u64;
-    let metrics: [(&str, &str, &str, Of); 19] = [
+    let metrics: [(&str, &str, &str, Of); 23] = [
         ("holdfast_log_syncs_total", "counter", "Syncs of the log.", |m| m.log.syncs),
         ("holdfast_log_written_bytes_total", "counter", "Bytes written to the log.", |m| m.log.bytes_written),
         ("holdfast_log_entries_total", "counter", "Entries written to the log.", |m| m.log.entries),
@@ -171,6 +171,16 @@ pub fn nodes(counted: &[(String, NodeMetrics)]) -> String {
         }),
         ("holdfast_collect_orphans_total", "counter", "Blobs reclaimed that nothing ever named.", |m| {
             m.collected_orphans
+        }),
+        ("holdfast_scrub_running", "gauge", "Whether a scrub is under way.", |m| u64::from(m.scrub.running.is_some())),
+        ("holdfast_scrub_last_finished_seconds", "gauge", "When the last scrub ended, Unix time; 0: never.", |m| {
+            m.scrub.last.map_or(0, |last| last.finished_ms / 1000)
+        }),
+        ("holdfast_scrub_last_corrupt", "gauge", "Bad copies that the last scrub found.", |m| {
+            m.scrub.last.map_or(0, |last| last.corrupt)
+        }),
+        ("holdfast_scrub_last_bytes", "gauge", "Bytes that the last scrub read.", |m| {
+            m.scrub.last.map_or(0, |last| last.bytes)
         }),
         ("holdfast_index_disk_bytes", "gauge", "Bytes of the index on disk.", |m| m.engine.disk_bytes),
         ("holdfast_index_memory_bytes", "gauge", "Bytes of the index buffered in memory.", |m| m.engine.memory_bytes),

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod fault;
 pub mod openapi;
 pub mod route;
+pub mod scrub;
 pub mod trace;
 
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use crate::http::{Content, Handler, error};
 
 /// Everything that the API answers, in the order of its documentation.
 pub fn routes() -> impl Iterator<Item = &'static Route> {
-    [openapi::ROUTES, cluster::ROUTES, access::ROUTES, fault::ROUTES, backup::ROUTES, trace::ROUTES]
+    [openapi::ROUTES, cluster::ROUTES, access::ROUTES, fault::ROUTES, scrub::ROUTES, backup::ROUTES, trace::ROUTES]
         .into_iter()
         .flatten()
 }

@@ -228,6 +228,14 @@ pub const KEYS: &[Key] = &[
     key!("election-min-ms", "MS", "300", REPLICA, "Shortest silence after which a follower stands for election."),
     key!("election-max-ms", "MS", "600", REPLICA, "Longest such silence; also the wait before a node starts."),
     key!(
+        "scrub-hours",
+        "HOURS",
+        "168",
+        REPLICA,
+        "Time from the end of a scrub, in which a node reads all its blobs again, to the next."
+    ),
+    key!("scrub-bytes", "BYTES", "20971520", REPLICA, "How much of its disk a scrub reads in a second."),
+    key!(
         "enable-faults",
         "BOOL",
         "false",

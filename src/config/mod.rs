@@ -102,6 +102,10 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Threads that run requests; `None`: as the machine has.
     pub threads: Option<usize>,
+    /// Hours between scrubs.
+    pub scrub_hours: u64,
+    /// Bytes a second that a scrub reads.
+    pub scrub_bytes: u64,
     /// Whether the fault API's orders are taken.
     pub enable_faults: bool,
     /// Which requests are logged.
@@ -301,7 +305,8 @@ pub fn settings(
     Ok(layer::merge([layer::defaults(), file, environment, flags]))
 }
 
-fn text(setting: &Setting) -> &str {
+/// What a setting says; nothing where it is in a file of its own.
+pub fn text(setting: &Setting) -> &str {
     match &setting.value {
         Value::Text(text) => text,
         Value::InFile(_) => "",
@@ -557,6 +562,8 @@ impl Config {
             inline_max: from.number("inline-max", 0, 1 << 20)?,
             cache_bytes: from.number("cache-bytes", 1 << 20, 1 << 40)?,
             raft,
+            scrub_hours: from.number("scrub-hours", 1, 24 * 365)?,
+            scrub_bytes: from.number("scrub-bytes", 1 << 16, 1 << 40)?,
             enable_faults: from.switch("enable-faults")?,
             tls: tls::config(&from, role)?,
             access_log: from.access_log()?,

@@ -22,6 +22,7 @@ pub mod lock;
 pub mod object;
 pub mod placement;
 pub mod request;
+pub mod scrub;
 pub mod seal;
 pub mod sealed;
 pub mod seam;

@@ -18,6 +18,7 @@ use super::format::Summing;
 use super::stats::count;
 use super::store::{Shared, absent_is_fine};
 use crate::file::{File, Open};
+use crate::planted::Fault;
 
 /// Bytes that make a trip to a lane worth it.
 pub const BATCH: usize = 256 << 10;
@@ -329,12 +330,18 @@ impl Finishing {
         file.write_all_at(footer.bytes(), len).map_err(|e| BlobError::write("writing a blob", e))?;
         count(&shared.counters.bytes_written, footer.bytes().len() as u64);
         count(&shared.counters.syncs, 1);
-        synced(&shared, file.sync_data())?;
+        if !shared.options.planted.has(Fault::BlobUnsynced) {
+            synced(&shared, file.sync_data())?;
+        }
 
         synced(&shared, shared.prepare(group))?;
         let path = shared.path(group, id);
         shared.files.rename(&self.part, &path).map_err(|e| BlobError::write("naming a blob", e))?;
-        if let Err(error) = synced(&shared, shared.sync_dir(path.parent().expect("blobs lie in directories"))) {
+        let named = match shared.options.planted.has(Fault::NameUnsynced) {
+            true => Ok(()),
+            false => synced(&shared, shared.sync_dir(path.parent().expect("blobs lie in directories"))),
+        };
+        if let Err(error) = named {
             // Unknown whether it would outlive a power cut; nobody was told that it is here.
             drop(shared.files.remove_file(&path));
             return Err(error);

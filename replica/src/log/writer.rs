@@ -16,6 +16,7 @@ use super::record::{BLOCK, Body, Encoder, SMALL_RECORD, Start, VERSION, padded};
 use super::segment::Segment;
 use super::{Failure, Held, Place, Room, Shared};
 use crate::file::Lane;
+use crate::planted::Fault;
 
 /// A batch ends at this many bytes, unless one thing alone is larger.
 const BATCH_BYTES: u64 = 4 << 20;
@@ -203,7 +204,10 @@ impl Writer {
         }
         if bytes > 0 && result.is_ok() {
             let encoder = self.encode(&ops, &mut places);
-            result = self.sync(encoder).await;
+            let planted = self.shared.options.planted;
+            let skip = planted.has(Fault::VoteUnsynced) && ops.iter().any(|op| matches!(op.what, What::Ballot(_)))
+                || planted.has(Fault::EntriesUnsynced);
+            result = self.sync_or_not(encoder, !skip).await;
         }
         match result {
             Ok(()) => {
@@ -264,11 +268,21 @@ impl Writer {
 
     /// One write, one fdatasync.
     async fn sync(&mut self, encoder: Encoder) -> io::Result<()> {
+        self.sync_or_not(encoder, true).await
+    }
+
+    /// As [`sync`](Self::sync); only planted bugs leave the fdatasync out.
+    async fn sync_or_not(&mut self, encoder: Encoder, durably: bool) -> io::Result<()> {
+        let retried = self.shared.options.planted.has(Fault::SyncRetried);
         let (file, end) = (self.current.file.clone(), self.end);
         let began = Instant::now();
         let work = move || {
             let bytes = encoder.finish();
-            let result = file.write_all_at(&bytes, end).and_then(|()| file.sync_data());
+            let result = file.write_all_at(&bytes, end).and_then(|()| match durably {
+                true if retried => file.sync_data().or(Ok(())),
+                true => file.sync_data(),
+                false => Ok(()),
+            });
             (bytes, result)
         };
         let (bytes, result) = self.lane.run(work).await;

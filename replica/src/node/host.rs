@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use holdfast_wire::error::CallError;
 use holdfast_wire::heartbeat::{ClusterView, GroupStatus, Heartbeat, Layout, NodeInfo, Role};
 use holdfast_wire::id::{GroupId, NodeId};
+use holdfast_wire::scrub::{ScrubOrder, ScrubState};
 use holdfast_wire::seam::Seams;
 use holdfast_wire::transport::Client;
 use parking_lot::{Mutex, RwLock};
@@ -32,6 +33,7 @@ use crate::service::Staged;
 use crate::task;
 use crate::task::collect::Collected;
 use crate::task::repair::Repair;
+use crate::task::scrub::Scrub;
 
 /// Between heartbeats, unless something changes.
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(200);
@@ -64,6 +66,7 @@ pub struct Host {
     collected: Collected,
     /// Until when no blob is removed, for a backup.
     held_until: Mutex<Option<Instant>>,
+    scrub: Scrub,
     load: LoadMeter,
     /// Something that heartbeats tell has changed.
     news: watch::Sender<u64>,
@@ -94,6 +97,8 @@ pub struct NodeMetrics {
     pub collected_blobs: u64,
     /// Blobs reclaimed since the start that nothing ever named.
     pub collected_orphans: u64,
+    /// The scrub under way and the last one.
+    pub scrub: ScrubState,
 }
 
 impl Host {
@@ -135,6 +140,7 @@ impl Host {
             repair: Repair::default(),
             collected: Collected::default(),
             held_until: Mutex::default(),
+            scrub: Scrub::default(),
             load: LoadMeter::default(),
             news: watch::channel(0).0,
             root_changed: Notify::new(),
@@ -207,6 +213,14 @@ impl Host {
     /// Whether a backup still needs blobs that nothing names any more.
     pub(crate) fn holds_blobs(&self) -> bool {
         self.held_until.lock().is_some_and(|until| Instant::now() < until)
+    }
+
+    pub(crate) fn scrub(&self) -> &Scrub {
+        &self.scrub
+    }
+
+    pub(crate) fn files(&self) -> &dyn Files {
+        &*self.files
     }
 
     pub(crate) fn load_meter(&self) -> &LoadMeter {
@@ -302,6 +316,7 @@ impl Host {
         spawn(Box::pin(task::trim::run(self.clone())));
         spawn(Box::pin(task::repair::run(self.clone())));
         spawn(Box::pin(task::collect::run(self.clone())));
+        spawn(Box::pin(task::scrub::run(self.clone())));
         spawn(Box::pin(task::root::run(self.clone())));
 
         let mut layout = self.layout.subscribe();
@@ -531,6 +546,7 @@ impl Host {
             repaired_blobs: self.repair.fetched(),
             collected_blobs: self.collected.trash(),
             collected_orphans: self.collected.orphans(),
+            scrub: self.scrub.obey(ScrubOrder::Status, 0),
         }
     }
 

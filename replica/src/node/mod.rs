@@ -32,11 +32,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::blob::{BlobError, BlobStore};
+use crate::blob::{BlobError, BlobOptions, BlobStore};
 use crate::file::{self, Files};
 use crate::group::{Guards, Timings};
 use crate::index::engine::Engine;
 use crate::log::{Log, LogError, LogOptions};
+use crate::planted::Planted;
 
 pub use founding::Hello;
 pub use host::{Host, NodeMetrics};
@@ -82,6 +83,12 @@ pub struct NodeConfig {
     pub log_retain_entries: u64,
     /// How long bytes that nothing names any more are kept.
     pub gc_grace: Duration,
+    /// Between the end of a scrub and the next.
+    pub scrub_every: Duration,
+    /// How fast a scrub reads, bytes a second.
+    pub scrub_bytes_per_second: u64,
+    /// Nothing, but in the tests that prove the tests.
+    pub planted: Planted,
     /// Takes orders of the fault API, if given.
     pub faults: Option<Arc<Faults>>,
 }
@@ -104,6 +111,9 @@ impl Default for NodeConfig {
             log_retain_bytes: 256 << 20,
             log_retain_entries: 50_000,
             gc_grace: Duration::from_secs(300),
+            scrub_every: Duration::from_secs(7 * 24 * 3600),
+            scrub_bytes_per_second: 20 << 20,
+            planted: Planted::default(),
             faults: None,
         }
     }
@@ -179,7 +189,7 @@ impl Node {
         files.create_dir_all(&config.data).map_err(data_error)?;
         let stamp = Stamp::load(files.clone(), &config)?;
         let salt = log_salt(&*files, &config, &seams).map_err(data_error)?;
-        let config = NodeConfig { log: LogOptions { salt, ..config.log }, ..config };
+        let config = NodeConfig { log: LogOptions { salt, planted: config.planted, ..config.log }, ..config };
         let (log, blobs) = open(&config, &seams, &files).await?;
         let listener = seams
             .net
@@ -327,7 +337,8 @@ fn log_salt(files: &dyn Files, config: &NodeConfig, seams: &Seams) -> std::io::R
 /// Opens what a life of the node needs of its data directory.
 async fn open(config: &NodeConfig, seams: &Seams, files: &Arc<dyn Files>) -> Result<(Log, BlobStore), NodeError> {
     let log = Log::open(files.clone(), config.data.join("log"), config.log).await?;
-    let blobs = BlobStore::open(files.clone(), config.data.join("blobs"), seams.clock.clone()).await?;
+    let options = BlobOptions { planted: config.planted, ..BlobOptions::default() };
+    let blobs = BlobStore::open_with(files.clone(), config.data.join("blobs"), seams.clock.clone(), options).await?;
     Ok((log, blobs))
 }
 

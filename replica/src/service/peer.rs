@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use holdfast_wire::bucket::AckMode;
 use holdfast_wire::error::CallError;
 use holdfast_wire::id::GroupId;
+use holdfast_wire::scrub::SCRUB;
 use holdfast_wire::service::Body;
 use holdfast_wire::transport::{CALL, HEARTBEATS, decode, encode, serve_heartbeats};
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,12 @@ pub fn handle(host: Arc<Host>, path: &str, head: Bytes, payload: Body) -> BoxFut
         .boxed(),
         ROUND => round(host, head).boxed(),
         SHARD => shard(host, head).boxed(),
+        SCRUB => async move {
+            let order = decode(&head)?;
+            let state = host.scrub().obey(order, host.seams().clock.unix_millis());
+            Ok((encode(&state), Body::empty()))
+        }
+        .boxed(),
         HOLDS => async move {
             let ask: BlobAsk = decode(&head)?;
             let held = upload::held_len(&host, ask.group, ask.blob).await?;

@@ -17,13 +17,18 @@ use tokio::time::Instant;
 use crate::blob::{BlobError, BlobReader};
 use crate::group::Group;
 use crate::node::Host;
+use crate::planted::Fault;
 
 /// Answers a read.
 pub async fn read(host: &Arc<Host>, request: ReadRequest, deadline: Instant) -> Answer {
     let started = Instant::now();
     let group = host.group(request.group)?;
     let bucket = bucket_of(&request.read);
-    freshen(&group, bucket, request.freshness, deadline).await?;
+    let planted = host.config().planted;
+    let stale = planted.has(Fault::StaleList) && matches!(request.read, Read::List(_))
+        || planted.has(Fault::LeaseUnchecked) && group.leads();
+    let freshness = if stale { Freshness::Mode(ReadMode::Eventual) } else { request.freshness };
+    freshen(&group, bucket, freshness, deadline).await?;
     let answer = answer(host, &group, request.read).await;
     host.load_meter().read_took(started.elapsed().as_micros() as u64);
     answer

@@ -11,6 +11,7 @@ use super::upload;
 use crate::group::Group;
 use crate::index::command::{Command, Outcome};
 use crate::node::Host;
+use crate::planted::Fault;
 
 /// Room in the log that a write needs besides its inline body, bytes.
 const ENTRY_ROOM: u64 = 64 << 10;
@@ -27,7 +28,10 @@ pub async fn write(host: &Host, request: WriteRequest, deadline: Instant) -> Res
         // The copy may be on its way; what is applied after the read index decides.
         return refuse_unknown_bucket(&group, &write, deadline).await;
     };
-    let ack = request.ack.unwrap_or_else(|| bucket.ack());
+    let mut ack = request.ack.unwrap_or_else(|| bucket.ack());
+    if host.config().planted.has(Fault::OneReplica) {
+        ack = AckMode::Leader;
+    }
     match &mut write {
         Write::CreateUpload { upload, .. } => upload.initiated_ms = host.seams().clock.unix_millis(),
         Write::Put(put) => check_body(host, &group, &put.body, deadline).await?,
@@ -40,17 +44,18 @@ pub async fn write(host: &Host, request: WriteRequest, deadline: Instant) -> Res
         | Write::CompleteUpload(_)
         | Write::AbortUpload { .. } => {}
     }
-    propose(&group, request.request, write, ack, deadline).await
+    let request = (!host.config().planted.has(Fault::AppliedTwice)).then_some(request.request);
+    propose(&group, request, write, ack, deadline).await
 }
 
 async fn propose(
     group: &Group,
-    request: holdfast_wire::id::RequestId,
+    request: Option<holdfast_wire::id::RequestId>,
     write: Write,
     ack: AckMode,
     deadline: Instant,
 ) -> Result<Response, CallError> {
-    let proposed = group.propose(Some(request), Command::Write(write), ack, deadline).await?;
+    let proposed = group.propose(request, Command::Write(write), ack, deadline).await?;
     match proposed.outcome {
         Outcome::Written(outcome) => Ok(Response::Written { outcome, ack: proposed.ack }),
         other => Err(CallError::Malformed { reason: format!("the request id belongs to another request: {other}") }),

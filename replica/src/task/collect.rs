@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::group::Group;
 use crate::index::command::Command;
 use crate::node::Host;
+use crate::planted::Fault;
 
 /// Between rounds.
 const EVERY: Duration = Duration::from_secs(15);
@@ -57,7 +58,8 @@ pub async fn run(host: Arc<Host>) {
     let mut round = 0u64;
     let mut emptied = Emptied::new();
     loop {
-        sleep(EVERY).await;
+        let careless = host.config().planted.has(Fault::CollectsUploads);
+        sleep(if careless { EVERY / 150 } else { EVERY }).await;
         round += 1;
         if round.is_multiple_of(AFRESH_EVERY) {
             emptied.clear();
@@ -69,7 +71,7 @@ pub async fn run(host: Arc<Host>) {
             if let Err(error) = empty_trash(&host, &group, &mut emptied).await {
                 tracing::warn!(group = %group.id(), error, "the trash was not emptied");
             }
-            if round.is_multiple_of(ORPHANS_EVERY)
+            if (round.is_multiple_of(ORPHANS_EVERY) || careless)
                 && let Err(error) = remove_orphans(&host, &group).await
             {
                 tracing::warn!(group = %group.id(), error, "orphans were not removed");
@@ -120,9 +122,9 @@ async fn remove_orphans(host: &Host, group: &Group) -> Result<(), String> {
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id);
         for blob in page {
+            let careless = host.config().planted.has(Fault::CollectsUploads);
             let old = now.saturating_sub(blob.stored_ms) > UPLOAD_MAX_MS;
-            if old
-                && !host.staged().waits(blob.id)
+            if (careless || old && !host.staged().waits(blob.id))
                 && group.index().references(blob.id).map_err(|error| error.to_string())? == 0
             {
                 tracing::info!(group = %group.id(), blob = %blob.id, "removing an orphan");

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
+use holdfast_replica::planted::Planted;
 use holdfast_tests::sim::faults::Scenario;
 use holdfast_tests::sim::run::{Options, run};
 
@@ -50,6 +51,9 @@ struct Arguments {
     /// Begin no further run after so many seconds of CPU time
     #[arg(long)]
     budget: Option<u64>,
+    /// A bug to plant, in a build with the feature `planted-faults`
+    #[arg(long, default_value = "")]
+    planted: String,
     /// Where to write the trace
     #[arg(long)]
     trace: Option<std::path::PathBuf>,
@@ -57,6 +61,10 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if !arguments.planted.is_empty() && planted(&arguments.planted) == Planted::default() {
+        eprintln!("sim: this build has no bug {:?}", arguments.planted);
+        return ExitCode::from(2);
+    }
     let scenarios: Vec<Scenario> = match arguments.scenario.as_str() {
         "all" => Scenario::ALL.to_vec(),
         one => Scenario::of(one).into_iter().collect(),
@@ -75,6 +83,7 @@ fn main() -> ExitCode {
         safety: Duration::from_secs(arguments.safety),
         nodes: arguments.nodes,
         shards: 2,
+        planted: planted(&arguments.planted),
     };
     let run = run(&options);
     if let Some(path) = &arguments.trace
@@ -93,6 +102,17 @@ fn main() -> ExitCode {
     }
 }
 
+#[cfg(feature = "planted-faults")]
+fn planted(name: &str) -> Planted {
+    let known = Planted::ALL.into_iter().find(|(known, _)| *known == name);
+    known.map_or(Planted::default(), |(_, fault)| Planted::new(fault))
+}
+
+#[cfg(not(feature = "planted-faults"))]
+fn planted(_name: &str) -> Planted {
+    Planted::default()
+}
+
 /// Runs of their own processes, one after the other, until the budget is spent.
 fn many(arguments: &Arguments, scenarios: &[Scenario]) -> ExitCode {
     let began = Instant::now();
@@ -105,6 +125,7 @@ fn many(arguments: &Arguments, scenarios: &[Scenario]) -> ExitCode {
             let program = std::env::current_exe().unwrap_or_default();
             let status = std::process::Command::new(program)
                 .args([&scenario.to_string(), "--seed", &seed.to_string()])
+                .args(["--planted", &arguments.planted])
                 .args(["--safety", &arguments.safety.to_string(), "--nodes", &arguments.nodes.to_string()])
                 .status();
             runs += 1;

@@ -16,6 +16,7 @@ use holdfast_replica::group::Timings;
 use holdfast_replica::index::engine::Memory;
 use holdfast_replica::log::LogOptions;
 use holdfast_replica::node::{Node, NodeConfig};
+use holdfast_replica::planted::Planted;
 use holdfast_wire::handshake::ClusterSecret;
 use holdfast_wire::seam::{Clock, Net, Random, Seams};
 use holdfast_wire::transport::Client;
@@ -102,7 +103,7 @@ pub fn keys() -> Keys {
 
 impl Cluster {
     /// `nodes` replicas and two gateways, all starting.
-    pub fn new(seed: u64, nodes: usize, shards: u32) -> Self {
+    pub fn new(seed: u64, nodes: usize, shards: u32, planted: Planted) -> Self {
         let now = Arc::new(AtomicU64::new(0));
         let config = NodeConfig {
             peers: (0..nodes).map(|at| (name(at), format!("{}:9003", name(at)))).collect(),
@@ -114,6 +115,7 @@ impl Cluster {
             log_retain_bytes: 2 << 20,
             log_retain_entries: 100,
             gc_grace: Duration::from_secs(2),
+            planted,
             ..NodeConfig::default()
         };
         let mut cluster = Self {
@@ -173,6 +175,8 @@ impl Cluster {
 
     /// Starts the process of a replica that has none.
     pub fn start(&mut self, at: usize) {
+        // A machine that is back resets the streams of its earlier life, of which it knows nothing.
+        self.net.kill(&name(at), false);
         let machine = &mut self.machines[at];
         machine.lives += 1;
         let (life, clock) = (machine.lives, machine.clock.clone());

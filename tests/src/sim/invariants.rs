@@ -1,10 +1,10 @@
 //! What must be true after every tick, by the names of `docs/invariants.md`. Looked at from outside, over all replicas
 //! and over time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_wire::heartbeat::Role;
-use holdfast_wire::id::GroupId;
+use holdfast_wire::id::{GroupId, NodeId};
 
 use super::cluster::{Cluster, name};
 
@@ -19,8 +19,8 @@ struct Seen {
 /// What has been seen so far.
 #[derive(Default)]
 pub struct Watch {
-    /// Who led in each term, by name.
-    leaders: BTreeMap<(GroupId, u64), String>,
+    /// Who led in each term.
+    leaders: BTreeSet<(GroupId, u64, NodeId)>,
     members: BTreeMap<(GroupId, usize), Seen>,
     /// The hash over all changes up to each place that somebody was seen at, and who was first.
     applied: BTreeMap<(GroupId, u64), (u64, usize)>,
@@ -45,16 +45,17 @@ impl Watch {
                 self.checks += 1;
                 let group = status.group;
                 let who = || format!("group {group} on {}", name(at));
-                // Election safety. A paused or cut-off leader of an old term may still believe in itself.
-                if status.role == Role::Leader {
-                    let known = self.leaders.entry((group, status.term)).or_insert_with(|| name(at));
-                    if *known != name(at) {
-                        return Err(format!(
-                            "election safety: {known} and {} in term {} of {group}",
-                            name(at),
-                            status.term
-                        ));
-                    }
+                // Election safety. Votes are ordered by term, then node: within a term a later leader has a higher id, and
+                // the one before it may believe in itself for a while.
+                if let (Role::Leader, Some(own)) = (status.role, status.leader)
+                    && self.leaders.insert((group, status.term, own))
+                    && let Some((.., higher)) =
+                        self.leaders.range((group, status.term, own)..=(group, status.term, NodeId(u64::MAX))).nth(1)
+                {
+                    return Err(format!(
+                        "election safety: node {own} begins to lead {group} in term {} after node {higher}",
+                        status.term
+                    ));
                 }
                 // applied ≤ committed ≤ last
                 if status.committed > status.last_log {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_replica::planted::Planted;
 use http::Method;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -29,6 +30,8 @@ pub struct Options {
     pub nodes: usize,
     /// Shards.
     pub shards: u32,
+    /// A bug to be found, in builds that have any.
+    pub planted: Planted,
 }
 
 /// Forming the cluster may take this long.
@@ -89,7 +92,7 @@ impl Run {
 /// Runs.
 pub fn run(options: &Options) -> Run {
     let mut course = Course {
-        cluster: Cluster::new(options.seed, options.nodes, options.shards),
+        cluster: Cluster::new(options.seed, options.nodes, options.shards, options.planted),
         watch: Watch::default(),
         adversary: Adversary::new(options.scenario, options.seed),
         trace: vec![format!("scenario {} seed {}", options.scenario, options.seed)],
