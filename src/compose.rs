@@ -343,6 +343,7 @@ async fn start_gateway(
     gateway.access_log = config.access_log;
     let mut s3 = S3Config::new(root.access.clone());
     s3.inline_max = config.inline_max;
+    s3.lifecycle_day_ms = config.lifecycle_day_ms;
     s3.region = config.region.clone();
     s3.keys.clone_from(&config.encryption_keys);
     s3.customer_keys_over_http = config.customer_keys_over_http;

@@ -165,6 +165,18 @@ pub fn nodes(counted: &[(String, NodeMetrics)]) -> String {
             m.blobs.followers_dropped
         }),
         ("holdfast_blob_missing", "gauge", "Blobs that are waited for.", |m| m.missing_blobs),
+        ("holdfast_lifecycle_objects_total", "counter", "Objects that lifecycle rules expired.", |m| {
+            m.lifecycle.objects
+        }),
+        ("holdfast_lifecycle_versions_total", "counter", "Noncurrent versions that lifecycle rules removed.", |m| {
+            m.lifecycle.versions
+        }),
+        ("holdfast_lifecycle_markers_total", "counter", "Delete markers that lifecycle rules removed.", |m| {
+            m.lifecycle.markers
+        }),
+        ("holdfast_lifecycle_uploads_total", "counter", "Uploads that lifecycle rules aborted.", |m| {
+            m.lifecycle.uploads
+        }),
         ("holdfast_blob_fetched_total", "counter", "Blobs fetched from other nodes.", |m| m.repaired_blobs),
         ("holdfast_collect_blobs_total", "counter", "Blobs reclaimed that nothing named any more.", |m| {
             m.collected_blobs

@@ -222,6 +222,13 @@ pub const KEYS: &[Key] = &[
         "Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: what policies and the audit log see as \
          the client's address."
     ),
+    key!(
+        "lifecycle-day-seconds",
+        "SECONDS",
+        "86400",
+        GATEWAY,
+        "How long a day is in lifecycle rules put through this gateway: shorter only to try rules out."
+    ),
     key!("inline-max", "BYTES", "65536", GATEWAY, "The largest body that travels inside a log entry (0 to 1048576)."),
     key!("cache-bytes", "BYTES", "33554432", REPLICA, "Memory of one node for the index's block cache."),
     key!("heartbeat-ms", "MS", "100", REPLICA, "Interval of a leader's Raft heartbeats."),

@@ -94,6 +94,8 @@ pub struct Config {
     pub trusted_proxies: Vec<Network>,
     /// Largest body inside a log entry, bytes.
     pub inline_max: u64,
+    /// Milliseconds of a lifecycle rule's day.
+    pub lifecycle_day_ms: u64,
     /// The index's block cache, bytes.
     pub cache_bytes: u64,
     /// Raft's times.
@@ -560,6 +562,7 @@ impl Config {
             audit_log: from.path("audit-log"),
             trusted_proxies: from.networks("trusted-proxies")?,
             inline_max: from.number("inline-max", 0, 1 << 20)?,
+            lifecycle_day_ms: from.number("lifecycle-day-seconds", 1, 86_400)? * 1000,
             cache_bytes: from.number("cache-bytes", 1 << 20, 1 << 40)?,
             raft,
             scrub_hours: from.number("scrub-hours", 1, 24 * 365)?,

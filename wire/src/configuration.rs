@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::lifecycle::Lifecycle;
 use crate::lock::BucketLock;
 
 /// Everything that is configured. The default is a bucket as it is made.
@@ -15,6 +16,8 @@ pub struct Configuration {
     pub versioning: Versioning,
     /// Object Lock; once there it stays.
     pub lock: Option<BucketLock>,
+    /// What goes by itself, and when.
+    pub lifecycle: Option<Lifecycle>,
     /// Documents that only gateways read, as their handlers wrote them.
     pub documents: BTreeMap<Document, String>,
 }
@@ -54,6 +57,8 @@ pub enum BucketChange {
     Versioning(Versioning),
     /// Sets Object Lock, which needs versioning enabled.
     Lock(BucketLock),
+    /// Sets or removes the lifecycle rules.
+    Lifecycle(Option<Lifecycle>),
     /// Sets or removes a document.
     Document(Document, Option<String>),
 }

@@ -18,6 +18,7 @@ pub mod heartbeat;
 pub mod histogram;
 pub mod id;
 pub mod identity;
+pub mod lifecycle;
 pub mod lock;
 pub mod object;
 pub mod placement;

@@ -24,7 +24,7 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::answer::{etag, http_date, int, kind, read, set_checksum, set_checksum_and_kind, timestamp, version_id};
 use super::encryption::{customer, tell};
 use super::request::{key, modes, part_number, version};
-use super::{ResponseStatus, S3Service, condition, lock};
+use super::{ResponseStatus, S3Service, condition, lifecycle, lock};
 use crate::seal;
 
 /// What S3 answers when the client named no type.
@@ -55,7 +55,7 @@ fn content_range(asked: RangeSpec, (first, count): (u64, u64), size: u64) -> Opt
 
 /// Fills what GetObjectOutput and HeadObjectOutput have in common.
 macro_rules! object_output {
-    ($output:ident, $bucket:expr, $object:expr, $asked:expr, $range:expr) => {{
+    ($output:ident, $bucket:expr, $key:expr, $object:expr, $asked:expr, $range:expr) => {{
         let object: &Object = $object;
         let headers = &object.detail.headers;
         $output {
@@ -82,6 +82,10 @@ macro_rules! object_output {
             },
             website_redirect_location: headers.website_redirect_location.clone(),
             version_id: version_id($bucket, &object.summary),
+            expiration: match object.detail.noncurrent_ms {
+                None => lifecycle::expiration($bucket, $key, &object.summary, &object.detail.tags),
+                Some(_) => None,
+            },
             object_lock_mode: lock::shown_mode(&object.detail.lock),
             object_lock_retain_until_date: lock::shown_until(&object.detail.lock),
             object_lock_legal_hold_status: lock::shown_hold(&object.detail.lock),
@@ -129,10 +133,11 @@ pub async fn object(s3: &S3Service, mut req: S3Request<GetObjectInput>) -> S3Res
         input.if_unmodified_since.as_ref(),
     );
     let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let name = key.clone();
     let get = GetObject { bucket: bucket.id, key, head: false, range, condition, version, seq: None };
     let got = s3.router.get(&bucket, modes, get).await?;
     let opened = s3.key_of(&got.object, customer.as_ref())?;
-    let mut output = object_output!(GetObjectOutput, &bucket, &got.object, range, got.range);
+    let mut output = object_output!(GetObjectOutput, &bucket, name.as_str(), &got.object, range, got.range);
     add_checksum!(output, &got.object, range, input.checksum_mode);
     tell!(output, got.object.detail.seal.as_ref(), customer.as_ref());
     let bytes = match opened {
@@ -159,10 +164,11 @@ pub async fn head(s3: &S3Service, mut req: S3Request<HeadObjectInput>) -> S3Resu
         input.if_unmodified_since.as_ref(),
     );
     let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let name = key.clone();
     let get = GetObject { bucket: bucket.id, key, head: true, range, condition, version, seq: None };
     let got = s3.router.get(&bucket, modes, get).await?;
     s3.key_of(&got.object, customer.as_ref())?;
-    let mut output = object_output!(HeadObjectOutput, &bucket, &got.object, range, got.range);
+    let mut output = object_output!(HeadObjectOutput, &bucket, name.as_str(), &got.object, range, got.range);
     add_checksum!(output, &got.object, range, input.checksum_mode);
     tell!(output, got.object.detail.seal.as_ref(), customer.as_ref());
     let partial = output.content_range.is_some();

@@ -16,6 +16,7 @@ pub(crate) mod document;
 mod encryption;
 mod get;
 mod inert;
+mod lifecycle;
 mod list;
 mod lock;
 mod multipart;
@@ -63,6 +64,8 @@ pub struct S3Config {
     pub keys: Option<Arc<KeyRing>>,
     /// Whether customers may send their keys over plain HTTP.
     pub customer_keys_over_http: bool,
+    /// Milliseconds of what lifecycle rules call a day: a day, but in tests.
+    pub lifecycle_day_ms: u64,
 }
 
 impl S3Config {
@@ -74,6 +77,7 @@ impl S3Config {
             root_access_key,
             keys: None,
             customer_keys_over_http: false,
+            lifecycle_day_ms: holdfast_wire::lock::DAY_MS,
         }
     }
 }
@@ -191,6 +195,9 @@ operations! {
 
     get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = version::of_bucket;
     put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = version::put_bucket;
+    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput = lifecycle::get;
+    put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput = lifecycle::put;
+    delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput = lifecycle::delete;
     get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = lock::configuration;
     put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput = lock::put_configuration;
     get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = lock::retention;
@@ -203,9 +210,7 @@ operations! {
     get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput = unconfigured::accelerate;
     get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput = unconfigured::request_payment;
 
-    delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput - removed;
     delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput - removed;
 
-    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput ! Absent::Lifecycle;
     get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput ! Absent::Replication;
 }

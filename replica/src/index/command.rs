@@ -89,6 +89,18 @@ pub enum Command {
     },
     /// A change of nodes, map or buckets (root).
     Root(RootCommand),
+    /// Has lifecycle rules judge what is due, at most so many rows. Gives [`Outcome::Expired`].
+    Expire {
+        /// Rows.
+        limit: u32,
+    },
+    /// Makes expiry rows for what a bucket held before its rules changed, at most so many. To be repeated.
+    Reindex {
+        /// The bucket.
+        bucket: BucketId,
+        /// Rows.
+        limit: u32,
+    },
     /// Housekeeping: forgets trash and finished uploads older than this. Bounded per command; to be repeated.
     Collect {
         /// Unix milliseconds.
@@ -205,6 +217,21 @@ pub enum RootCommand {
     },
 }
 
+/// What lifecycle rules made go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expired {
+    /// Current objects, gone or covered by a delete marker.
+    pub objects: u32,
+    /// Versions that were not current.
+    pub versions: u32,
+    /// Delete markers.
+    pub markers: u32,
+    /// Open uploads.
+    pub uploads: u32,
+    /// Whether there may be more that is due.
+    pub more: bool,
+}
+
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
@@ -226,6 +253,8 @@ pub enum Outcome {
         /// The node's id.
         node: NodeId,
     },
+    /// Of [`Command::Expire`].
+    Expired(Expired),
     /// Done, nothing to tell.
     Done,
 }
@@ -241,6 +270,9 @@ impl fmt::Display for Outcome {
             Self::Bucket(bucket) => write!(f, "bucket {} in revision {}", bucket.name, bucket.revision),
             Self::RootRefused(refusal) => write!(f, "refused: {refusal}"),
             Self::Joined { node } => write!(f, "joined as node {node}"),
+            Self::Expired(Expired { objects, versions, markers, uploads, .. }) => {
+                write!(f, "expired {objects} objects, {versions} versions, {markers} markers, {uploads} uploads")
+            }
             Self::Done => f.write_str("done"),
         }
     }

@@ -25,7 +25,9 @@
 //! 17  Nulls        bucket u64 | key                                seq of the version `null` in Versions
 //! 20  Blobs        blob u128                                       references, bytes, since when in the trash
 //! 21  Trash        time u64 | blob u128                            (empty)
-//! 30  Expiry       reserved: time u64 | bucket u64 | key
+//! 30  Expiry       time u64 | bucket u64 | 00 | key escaped | group u32 | index u64   (empty)
+//!                  time u64 | bucket u64 | 01 | upload u128                           (empty)
+//! 31  Reindex      bucket u64                                      how far the rows of new rules are made
 //! 40  Bodies       number u64   (the other key space)              the bytes themselves: this id is their version
 //! ```
 //! Numbers are big-endian, so that byte order is their order. A key that ends a row key stands there as it is: byte order
@@ -34,7 +36,7 @@
 
 use holdfast_wire::id::{BlobId, BucketId, GroupId, Seq, UploadId};
 
-/// A table of the index. `30` is reserved.
+/// A table of the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Table {
@@ -76,6 +78,10 @@ pub enum Table {
     Blobs = 0x20,
     /// Blobs without references, by time.
     Trash = 0x21,
+    /// What lifecycle rules make go, by time.
+    Expiry = 0x30,
+    /// Buckets whose rules have changed.
+    Reindex = 0x31,
     /// Inline bodies.
     Bodies = 0x40,
 }
@@ -159,7 +165,10 @@ pub fn versions(bucket: BucketId, prefix: &[u8]) -> Suffix {
 
 /// The object key in a key that [`version`] made.
 pub fn read_version_key(suffix: &[u8]) -> Option<Vec<u8>> {
-    let escaped = suffix.get(BEFORE_KEY..suffix.len().checked_sub(VERSION_TAIL)?)?;
+    unescape(suffix.get(BEFORE_KEY..suffix.len().checked_sub(VERSION_TAIL)?)?)
+}
+
+fn unescape(escaped: &[u8]) -> Option<Vec<u8>> {
     let mut key = Vec::with_capacity(escaped.len());
     let mut bytes = escaped.iter();
     while let Some(&byte) = bytes.next() {
@@ -169,6 +178,67 @@ pub fn read_version_key(suffix: &[u8]) -> Option<Vec<u8>> {
         }
     }
     Some(key)
+}
+
+/// What a row of [`Table::Expiry`] is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A version: its key and number.
+    Version(Vec<u8>, Seq),
+    /// An open upload.
+    Upload(UploadId),
+}
+
+/// A row of [`Table::Expiry`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// When it is looked at, Unix milliseconds.
+    pub time_ms: u64,
+    /// The bucket.
+    pub bucket: BucketId,
+    /// What in it.
+    pub what: What,
+}
+
+/// A key of [`Table::Expiry`].
+pub fn expiry(time_ms: u64, bucket: BucketId, what: &What) -> Suffix {
+    let mut suffix = suffix(Table::Expiry, &[&time_ms.to_be_bytes(), &bucket.0.to_be_bytes()]);
+    match what {
+        What::Version(key, seq) => {
+            suffix.push(0);
+            suffix.extend_from_slice(&escape(key));
+            suffix.extend_from_slice(&[0, 0]);
+            suffix.extend_from_slice(&seq.group.0.to_be_bytes());
+            suffix.extend_from_slice(&seq.index.to_be_bytes());
+        }
+        What::Upload(id) => {
+            suffix.push(1);
+            suffix.extend_from_slice(&id.0.to_be_bytes());
+        }
+    }
+    suffix
+}
+
+/// The first key of [`Table::Expiry`] that is not before this time.
+pub fn expiry_from(time_ms: u64) -> Suffix {
+    suffix(Table::Expiry, &[&time_ms.to_be_bytes()])
+}
+
+/// The inverse of [`expiry`].
+pub fn read_expiry(suffix: &[u8]) -> Option<Expiry> {
+    let (time, rest) = suffix.get(1..)?.split_first_chunk::<8>()?;
+    let (bucket, rest) = rest.split_first_chunk::<8>()?;
+    let what = match rest.split_first()? {
+        (0, rest) => {
+            let (rest, index) = rest.split_last_chunk::<8>()?;
+            let (rest, group) = rest.split_last_chunk::<4>()?;
+            let key = unescape(rest.strip_suffix(&[0, 0])?)?;
+            What::Version(key, Seq { group: GroupId(u32::from_be_bytes(*group)), index: u64::from_be_bytes(*index) })
+        }
+        (1, rest) => What::Upload(UploadId(u128::from_be_bytes(rest.try_into().ok()?))),
+        _ => return None,
+    };
+    Some(Expiry { time_ms: u64::from_be_bytes(*time), bucket: BucketId(u64::from_be_bytes(*bucket)), what })
 }
 
 /// What ends a version's row key: the two bytes that end the key, group and index.
@@ -314,6 +384,15 @@ mod tests {
             prop_assert_eq!(from <= key(&a) && key(&a) < behind(&from), a.0 == b.0);
             let from = versions(BucketId(1), b.0.as_bytes());
             prop_assert_eq!(from <= key(&a) && key(&a) < behind(&from), a.0.starts_with(&b.0));
+        }
+
+        #[test]
+        fn expiry_rows_come_back(time_ms: u64, bucket: u64, key in text(), group: u32, index: u64, upload: u128) {
+            let version = What::Version(key.into_bytes(), Seq { group: GroupId(group), index });
+            for what in [version, What::Upload(UploadId(upload))] {
+                let row = Expiry { time_ms, bucket: BucketId(bucket), what };
+                prop_assert_eq!(read_expiry(&expiry(time_ms, row.bucket, &row.what)), Some(row));
+            }
         }
 
         #[test]

@@ -74,6 +74,20 @@ impl Reader {
         page::parts(self.rows(), bucket, key, upload, after, limit)
     }
 
+    /// Whether lifecycle rules are to look at something at `now_ms`.
+    pub fn is_due(&self, now_ms: u64) -> Result<bool, IndexError> {
+        let to = key::expiry_from(now_ms.saturating_add(1));
+        let first = self.rows().range(Space::Records, &key::table(Table::Expiry), &to).next();
+        Ok(first.transpose()?.is_some())
+    }
+
+    /// A bucket whose lifecycle rules have changed and do not see yet all that it holds.
+    pub fn unindexed(&self) -> Result<Option<BucketId>, IndexError> {
+        let Some(row) = self.rows().under(&key::table(Table::Reindex)).next() else { return Ok(None) };
+        let bucket = key::read_number(&row?.0).ok_or(IndexError::Corrupt { table: Table::Reindex as u8 })?;
+        Ok(Some(BucketId(bucket)))
+    }
+
     /// Blobs that something names, with their bytes, in order of their ids behind `after`.
     pub fn blobs(&self, after: Option<BlobId>, limit: usize) -> Result<Vec<(BlobId, u64)>, IndexError> {
         let from = after.map_or_else(

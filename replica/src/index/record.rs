@@ -129,6 +129,15 @@ pub struct Finished {
     pub version: Option<VersionId>,
 }
 
+/// How far the expiry rows of a bucket's new rules are made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reindex {
+    /// Which of the tables that hold what may go.
+    pub table: u8,
+    /// Up to and with this row; empty: from its beginning.
+    pub after: Vec<u8>,
+}
+
 /// What names a blob.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobRow {

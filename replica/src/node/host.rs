@@ -32,6 +32,7 @@ use crate::peers::Peers;
 use crate::service::Staged;
 use crate::task;
 use crate::task::collect::Collected;
+use crate::task::lifecycle::{self, LifecycleReport};
 use crate::task::repair::Repair;
 use crate::task::scrub::Scrub;
 
@@ -67,6 +68,7 @@ pub struct Host {
     /// Until when no blob is removed, for a backup.
     held_until: Mutex<Option<Instant>>,
     scrub: Scrub,
+    lifecycle: lifecycle::Done,
     load: LoadMeter,
     /// Something that heartbeats tell has changed.
     news: watch::Sender<u64>,
@@ -99,6 +101,8 @@ pub struct NodeMetrics {
     pub collected_orphans: u64,
     /// The scrub under way and the last one.
     pub scrub: ScrubState,
+    /// What lifecycle rules made go since the start, in the groups that this node led.
+    pub lifecycle: LifecycleReport,
 }
 
 impl Host {
@@ -141,6 +145,7 @@ impl Host {
             collected: Collected::default(),
             held_until: Mutex::default(),
             scrub: Scrub::default(),
+            lifecycle: lifecycle::Done::default(),
             load: LoadMeter::default(),
             news: watch::channel(0).0,
             root_changed: Notify::new(),
@@ -196,6 +201,11 @@ impl Host {
         &self.deleting
     }
 
+    pub(crate) fn lifecycle(&self) -> &lifecycle::Done {
+        &self.lifecycle
+    }
+
+    /// What is wanted of blobs.
     pub(crate) fn repair(&self) -> &Repair {
         &self.repair
     }
@@ -315,6 +325,7 @@ impl Host {
         spawn(Box::pin(task::spread::run(self.clone())));
         spawn(Box::pin(task::trim::run(self.clone())));
         spawn(Box::pin(task::repair::run(self.clone())));
+        spawn(Box::pin(lifecycle::run(self.clone())));
         spawn(Box::pin(task::collect::run(self.clone())));
         spawn(Box::pin(task::scrub::run(self.clone())));
         spawn(Box::pin(task::root::run(self.clone())));
@@ -547,6 +558,7 @@ impl Host {
             collected_blobs: self.collected.trash(),
             collected_orphans: self.collected.orphans(),
             scrub: self.scrub.obey(ScrubOrder::Status, 0),
+            lifecycle: self.lifecycle.report(),
         }
     }
 

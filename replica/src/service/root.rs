@@ -93,7 +93,7 @@ fn respond(host: &Host, outcome: Outcome) -> Result<Response, CallError> {
         Outcome::RootRefused(refusal) => Ok(Response::RootRefused(refusal)),
         Outcome::Joined { node } => Ok(Response::Joined { cluster: host.identity().cluster, node }),
         Outcome::Done => Ok(Response::Done),
-        Outcome::None | Outcome::Written(_) | Outcome::BucketInstalled { .. } => {
+        Outcome::None | Outcome::Written(_) | Outcome::BucketInstalled { .. } | Outcome::Expired(_) => {
             Err(CallError::Malformed { reason: format!("the request id belongs to another request: {outcome}") })
         }
     }

@@ -6,11 +6,13 @@
 //! | [`spread`] | leaderships lie where the map wants them |
 //! | [`trim`] | the log holds what followers may still need, and no more |
 //! | [`repair`] | every blob that the index names is here, and sound |
+//! | [`lifecycle`] | what lifecycle rules say is over goes |
 //! | [`collect`] | what nothing names any more goes, after its grace |
 //! | [`scrub`] | what lies here is read again, from time to time |
 //! | [`root`] | what root has begun is finished; the map follows the nodes |
 
 pub mod collect;
+pub mod lifecycle;
 pub mod members;
 pub mod repair;
 pub mod root;

@@ -6,7 +6,7 @@ use holdfast_wire::object::Upload;
 use holdfast_wire::placement::HashRange;
 
 use super::draft::Draft;
-use super::multipart;
+use super::{lifecycle, multipart};
 use crate::index::IndexError;
 use crate::index::command::Outcome;
 use crate::index::key::{self, Table};
@@ -18,6 +18,11 @@ pub fn install(draft: &mut Draft<'_>, bucket: Bucket) -> Result<Outcome, IndexEr
     let newer = draft.bucket(id).is_none_or(|known| known.revision < bucket.revision);
     // A copy that was sent before the bucket went, and comes after, must not bring it back.
     if newer && !draft.has(&key::bucket(Table::Gone, id))? {
+        let rules = |bucket: &Bucket| bucket.configuration.lifecycle.clone();
+        let changed = draft.bucket(id).and_then(|known| rules(&known)) != rules(&bucket);
+        if changed {
+            lifecycle::rules_changed(draft, &bucket);
+        }
         draft.put_bucket(bucket);
     }
     Ok(Outcome::BucketInstalled { empty: draft.usage(id).is_empty() })

@@ -5,6 +5,7 @@ mod bucket;
 mod collect;
 mod copy;
 mod draft;
+mod lifecycle;
 mod lock;
 mod multipart;
 mod object;
@@ -38,6 +39,8 @@ pub fn apply(draft: &mut Draft<'_>, command: Command) -> Result<Outcome, IndexEr
         Command::RemoveBucket { bucket } => bucket::remove(draft, bucket),
         Command::SetRange { range, epoch } => Ok(bucket::set_range(draft, range, epoch)),
         Command::Root(command) => Ok(root::apply(draft, command)),
+        Command::Expire { limit } => lifecycle::expire(draft, limit),
+        Command::Reindex { bucket, limit } => lifecycle::reindex(draft, bucket, limit),
         Command::Collect { before_ms } => collect::collect(draft, before_ms),
     }
 }

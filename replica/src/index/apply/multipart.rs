@@ -11,7 +11,7 @@ use holdfast_wire::request::{CompleteUpload, Deleted, PutPart, Refusal, WriteOut
 
 use super::draft::Draft;
 use super::object::{modified_ms, plain_size, stored, take_body};
-use super::{Stop, held, lock, version};
+use super::{Stop, held, lifecycle, lock, version};
 use crate::index::IndexError;
 use crate::index::key::{self, Table};
 use crate::index::record::{self, Finished, UploadPlace};
@@ -31,6 +31,7 @@ pub fn create(draft: &mut Draft<'_>, bucket: &Bucket, mut upload: Upload) -> Res
     if known.is_none() {
         draft.put(key::by_upload(Table::UploadIds, upload.id), &place);
         draft.put(key::upload(bucket.id, upload.key.as_str(), upload.initiated_ms, upload.id), &upload);
+        lifecycle::schedule_upload(draft, upload.id, &place);
     }
     Ok(WriteOutcome::Stored { seq: draft.place.seq(), etag: String::new(), modified_ms, checksum: None, version: None })
 }
@@ -212,5 +213,6 @@ fn drop_upload(draft: &mut Draft<'_>, id: UploadId, place: &UploadPlace) -> Resu
     let upload = draft.record(&suffix)?.ok_or(IndexError::Corrupt { table: Table::Uploads as u8 })?;
     draft.remove(suffix);
     draft.remove(key::by_upload(Table::UploadIds, id));
+    lifecycle::unschedule_upload(draft, id, place);
     Ok(upload)
 }

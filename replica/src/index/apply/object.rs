@@ -97,7 +97,8 @@ pub fn amend(draft: &mut Draft<'_>, bucket: &Bucket, amend: Amend) -> Result<Wri
         Some(id) => version::find(draft, bucket.id, &amend.key, id)?.ok_or(Refusal::NoSuchVersion)?,
         None => Found { object: draft.object(bucket.id, &amend.key)?.ok_or(Refusal::NoSuchKey)?, current: true },
     };
-    let Found { mut object, current } = found;
+    let Found { object: before, current } = found;
+    let mut object = before.clone();
     if object.summary.marker {
         return Err(Refusal::IsMarker.into());
     }
@@ -109,7 +110,7 @@ pub fn amend(draft: &mut Draft<'_>, bucket: &Bucket, amend: Amend) -> Result<Wri
         }
         Amendment::LegalHold(hold) => object.detail.lock = lock::with_hold(bucket, protection, hold)?,
     }
-    version::replace(draft, bucket.id, &amend.key, &object, current);
+    version::replace(draft, bucket.id, &amend.key, &before, &object, current);
     Ok(stored(bucket, object))
 }
 

@@ -153,6 +153,7 @@ fn make(bucket: &mut Bucket, change: BucketChange) -> Result<(), StateConflict> 
             return Err(StateConflict::NotVersioned);
         }
         BucketChange::Lock(lock) => configuration.lock = Some(lock),
+        BucketChange::Lifecycle(lifecycle) => configuration.lifecycle = lifecycle,
         BucketChange::Document(kind, Some(text)) => drop(configuration.documents.insert(kind, text)),
         BucketChange::Document(kind, None) => drop(configuration.documents.remove(&kind)),
     }

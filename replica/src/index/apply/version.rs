@@ -10,6 +10,7 @@ use holdfast_wire::id::{BucketId, ObjectKey, Seq, VersionId};
 use holdfast_wire::object::{Object, Summary};
 
 use super::draft::Draft;
+use super::lifecycle;
 use crate::index::IndexError;
 use crate::index::key;
 use crate::index::record;
@@ -88,8 +89,8 @@ pub fn remove(draft: &mut Draft<'_>, bucket: BucketId, key: &ObjectKey, found: &
     draft.release(&found.object.detail.pieces)?;
     if draft.object(bucket, key)?.is_none()
         && let Some(mut next) = newest_behind(draft, bucket, key)?
-        && (next.detail.noncurrent_ms.is_some() || !next.summary.marker)
     {
+        // A marker that was the newest all along may be all that is left now: the rules look at it again.
         take(draft, bucket, key, &next, false);
         next.detail.noncurrent_ms = None;
         insert(draft, bucket, key, &next, !next.summary.marker);
@@ -98,8 +99,17 @@ pub fn remove(draft: &mut Draft<'_>, bucket: BucketId, key: &ObjectKey, found: &
 }
 
 /// Replaces a version's record by one with the same number and bytes.
-pub fn replace(draft: &mut Draft<'_>, bucket: BucketId, key: &ObjectKey, object: &Object, current: bool) {
+pub fn replace(
+    draft: &mut Draft<'_>,
+    bucket: BucketId,
+    key: &ObjectKey,
+    before: &Object,
+    object: &Object,
+    current: bool,
+) {
+    lifecycle::unschedule(draft, bucket, key, before);
     draft.put_object_at(row(bucket, key, object.summary.seq, current), object);
+    lifecycle::schedule(draft, bucket, key, object);
 }
 
 /// The newest version in [`Versions`](key::Table::Versions).
@@ -126,11 +136,13 @@ fn make_way(
     let mut null_is_current = false;
     if current.is_none()
         && versioning != Versioning::Off
-        && let Some(mut marker) = newest_behind(draft, bucket.id, key)?
-        && marker.detail.noncurrent_ms.is_none()
+        && let Some(before) = newest_behind(draft, bucket.id, key)?
+        && before.detail.noncurrent_ms.is_none()
     {
+        let mut marker = before.clone();
         marker.detail.noncurrent_ms = Some(draft.place.now_ms);
-        replace(draft, bucket.id, key, &marker, false);
+        replace(draft, bucket.id, key, &before, &marker, false);
+        lifecycle::overtaken(draft, bucket.id, key)?;
     }
     if let Some(mut current) = current {
         take(draft, bucket.id, key, &current, true);
@@ -140,6 +152,7 @@ fn make_way(
         } else {
             current.detail.noncurrent_ms = Some(draft.place.now_ms);
             insert(draft, bucket.id, key, &current, false);
+            lifecycle::overtaken(draft, bucket.id, key)?;
         }
     }
     if versioning == Versioning::Suspended
@@ -161,6 +174,7 @@ fn row(bucket: BucketId, key: &ObjectKey, seq: Seq, current: bool) -> key::Suffi
 fn insert(draft: &mut Draft<'_>, bucket: BucketId, key: &ObjectKey, object: &Object, current: bool) {
     let Summary { seq, size, versioned, .. } = object.summary;
     draft.put_object_at(row(bucket, key, seq, current), object);
+    lifecycle::schedule(draft, bucket, key, object);
     if !current && !versioned {
         draft.put(key::null(bucket, key.as_str().as_bytes()), &seq);
     }
@@ -174,6 +188,7 @@ fn insert(draft: &mut Draft<'_>, bucket: BucketId, key: &ObjectKey, object: &Obj
 fn take(draft: &mut Draft<'_>, bucket: BucketId, key: &ObjectKey, object: &Object, current: bool) {
     let Summary { seq, size, versioned, .. } = object.summary;
     draft.remove(row(bucket, key, seq, current));
+    lifecycle::unschedule(draft, bucket, key, object);
     if !current && !versioned {
         draft.remove(key::null(bucket, key.as_str().as_bytes()));
     }

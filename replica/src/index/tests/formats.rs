@@ -116,7 +116,7 @@ fn records_are_these_bytes() {
         ("Membership", encode_opaque(b"\x07"), "0107"),
         ("Shard", encode(&Shard { range: HashRange { first: 1, last: 2 }, epoch: Epoch(3) }), "01010203"),
         ("Root", encode(&root), "010105030207090101016e01610176000201010100ff01040101"),
-        ("Bucket", encode(&frozen), "0101086275636b65742d31026d650101020100000000"),
+        ("Bucket", encode(&frozen), "0101086275636b65742d31026d65010102010000000000"),
         ("Usage", encode(&Usage { objects: 1, versions: 2, bytes: 300 }), "010102ac02"),
         (
             "Seen",
