@@ -148,7 +148,7 @@ fn cluster(page: &mut Page, status: &Status) {
 /// What the nodes of this process count, by name.
 pub fn nodes(counted: &[(String, NodeMetrics)]) -> String {
     type Of = fn(&NodeMetrics) -> u64;
-    let metrics: [(&str, &str, &str, Of); 23] = [
+    let metrics: [(&str, &str, &str, Of); 27] = [
         ("holdfast_log_syncs_total", "counter", "Syncs of the log.", |m| m.log.syncs),
         ("holdfast_log_written_bytes_total", "counter", "Bytes written to the log.", |m| m.log.bytes_written),
         ("holdfast_log_entries_total", "counter", "Entries written to the log.", |m| m.log.entries),
