@@ -141,16 +141,10 @@ fn many(arguments: &Arguments, scenarios: &[Scenario]) -> ExitCode {
     if failed == 0 && runs > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// CPU time of the runs so far.
+/// CPU time of the runs so far: `cutime` and `cstime` of proc(5), in ticks of a hundredth.
 fn cpu_seconds() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<u64> = stat
-        .rsplit_once(')')
-        .map_or("", |(_, rest)| rest)
-        .split_whitespace()
-        .skip(1)
-        .filter_map(|f| f.parse().ok())
-        .collect();
-    // cutime and cstime, in ticks of a hundredth.
-    fields.get(12..14).map_or(0, |times| times.iter().sum::<u64>() / 100)
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok()).unwrap_or(u64::MAX / 4);
+    (ticks(13) + ticks(14)) / 100
 }
