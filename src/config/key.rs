@@ -233,7 +233,7 @@ pub const KEYS: &[Key] = &[
     key!("cache-bytes", "BYTES", "33554432", REPLICA, "Memory of one node for the index's block cache."),
     key!("heartbeat-ms", "MS", "100", REPLICA, "Interval of a leader's Raft heartbeats."),
     key!("election-min-ms", "MS", "300", REPLICA, "Shortest silence after which a follower stands for election."),
-    key!("election-max-ms", "MS", "600", REPLICA, "Longest such silence; also the wait before a node starts."),
+    key!("election-max-ms", "MS", "500", REPLICA, "Longest such silence; also the wait before a node starts."),
     key!(
         "scrub-hours",
         "HOURS",

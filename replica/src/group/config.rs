@@ -18,7 +18,7 @@ pub struct Timings {
 
 impl Default for Timings {
     fn default() -> Self {
-        Self { heartbeat_ms: 100, election_min_ms: 300, election_max_ms: 600 }
+        Self { heartbeat_ms: 100, election_min_ms: 300, election_max_ms: 500 }
     }
 }
 

@@ -247,9 +247,9 @@ async fn what_happens_is_counted() {
     until("all requests ended", || harness.metrics.in_flight() == 0).await;
     let text = crate::metrics::render(&harness.metrics);
     for expected in [
-        "holdfast_gateway_requests_total{operation=\"GetObject\",status=\"2xx\"} 1\n",
-        "holdfast_gateway_requests_total{operation=\"GetObject\",status=\"4xx\"} 1\n",
-        "holdfast_gateway_requests_total{operation=\"PutObject\",status=\"2xx\"} 1\n",
+        "holdfast_s3_requests_total{operation=\"GetObject\",code=\"200\"} 1\n",
+        "holdfast_s3_requests_total{operation=\"GetObject\",code=\"404\"} 1\n",
+        "holdfast_s3_requests_total{operation=\"PutObject\",code=\"200\"} 1\n",
         "holdfast_gateway_received_bytes_total 7\n",
         "holdfast_gateway_aborted_total 0\n",
         "holdfast_gateway_connections_total 3\n",
