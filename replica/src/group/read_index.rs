@@ -1,7 +1,7 @@
 //! ReadIndex: a log index such that everything acknowledged before the question lies at or below it.
 //!
-//! It takes the word of a majority, given after the question came, that the leader's term is still the newest that they
-//! voted in. The asking follower is one of that majority and the leader another: with three voters one request between
+//! It takes the word of a majority, given after the question came, that this leader is still the last that they voted
+//! for. The asking follower is one of that majority and the leader another: with three voters one request between
 //! two nodes is the whole proof, shared by all reads that wait ([`Rounds`]). No clock is trusted.
 
 use std::time::Duration;
@@ -78,7 +78,7 @@ impl ReadIndex {
         let Some(ballot) = self.log.ballot().filter(|ballot| ballot.node == self.own) else {
             return Err(CallError::NotLeader { leader: None });
         };
-        let Some(index) = self.standing.read_index(ballot.term) else {
+        let Some(index) = self.standing.read_index(ballot.term, ballot.node) else {
             return self.by_heartbeats().await;
         };
         let membership = self.raft.server_metrics().borrow_watched().membership_config.clone();

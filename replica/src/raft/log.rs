@@ -122,7 +122,7 @@ impl RaftLogStorage<Types> for LogStore {
     {
         let entries: Vec<_> = entries.into_iter().map(|entry| types::log_entry(&entry)).collect();
         for entry in &entries {
-            self.standing.appended(entry.position.term, entry.position.index);
+            self.standing.appended(entry.position);
         }
         self.log.append(entries, |result| callback.io_completed(result));
         Ok(())

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::frame::{Frame, Incoming, Kind, Outbox, Outgoing, outbox};
@@ -17,9 +17,12 @@ use crate::error::CallError;
 use crate::seam::Connection;
 use crate::transport::decode;
 
-/// A connection on which nothing was heard for so long while an answer was due is given up: after a broken link TCP
-/// may take very long to find out that it works again.
-const SILENT_FOR: Duration = Duration::from_secs(1);
+/// A connection on which nothing was heard for so long after something was asked is given up: TCP alone may take very
+/// long to find out that the other machine is gone, or there again.
+const SILENT_FOR: Duration = Duration::from_millis(1500);
+/// How often that is looked at. What has been due for so long is asked for: the other side's process answers even while
+/// all its requests wait.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// With more bytes than this waiting to be written, the other side does not keep up.
 const WAITING_MAX: usize = 32 << 20;
 
@@ -40,7 +43,8 @@ pub struct SharedConnection {
     waiters: Mutex<Option<HashMap<u32, Waiter>>>,
     outbox: Mutex<Option<Outbox>>,
     retired: AtomicBool,
-    heard: Mutex<Instant>,
+    /// Since when something is due from the other side.
+    due: Mutex<Option<Instant>>,
     down: CancellationToken,
 }
 
@@ -53,7 +57,7 @@ impl SharedConnection {
             waiters: Mutex::new(Some(HashMap::new())),
             outbox: Mutex::new(Some(outbox)),
             retired: AtomicBool::new(false),
-            heard: Mutex::new(Instant::now()),
+            due: Mutex::new(None),
             down: CancellationToken::new(),
         });
         let (read, write) = tokio::io::split(stream);
@@ -69,8 +73,9 @@ impl SharedConnection {
         let reading = async {
             let mut incoming = Incoming::new(read);
             while let Ok(Some(frame)) = incoming.next().await {
-                *self.heard.lock() = Instant::now();
                 self.hear(frame);
+                let waited_for = self.waiters.lock().as_ref().is_some_and(|waiters| !waiters.is_empty());
+                *self.due.lock() = waited_for.then(Instant::now);
             }
         };
         let writing = async {
@@ -82,6 +87,7 @@ impl SharedConnection {
         tokio::select! {
             () = reading => {}
             () = writing => {}
+            () = self.watch() => {}
             () = self.down.cancelled() => {}
         }
         self.retired.store(true, Ordering::Relaxed);
@@ -101,13 +107,31 @@ impl SharedConnection {
                 self.retired.store(true, Ordering::Relaxed);
                 return self.close_when_idle();
             }
-            Kind::Ask | Kind::Cancel => return self.give_up(),
+            Kind::Pong => return,
+            Kind::Ask | Kind::Cancel | Kind::Ping => return self.give_up(),
         };
         let waiter = self.waiters.lock().as_mut().and_then(|waiters| waiters.remove(&frame.id));
         if let Some(waiter) = waiter {
             waiter.send(answer).ok();
         }
         self.close_when_idle();
+    }
+
+    /// Returns when the other side has been silent for too long.
+    async fn watch(&self) {
+        loop {
+            sleep(LOOK_EVERY).await;
+            let silent = self.due.lock().map(|since| since.elapsed());
+            match silent {
+                Some(silent) if silent >= SILENT_FOR => return,
+                Some(silent) if silent >= LOOK_EVERY => {
+                    if let Some(outbox) = &*self.outbox.lock() {
+                        outbox.put(Frame::bare(Kind::Ping, 0));
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 
     fn give_up(&self) {
@@ -147,6 +171,7 @@ impl SharedConnection {
         let mut waiting = Waiting { connection: self, outbox, id, answered: false };
         let path = Bytes::from_static(path.as_bytes());
         let sent = Instant::now();
+        self.due.lock().get_or_insert(sent);
         waiting.outbox.put(Frame { kind: Kind::Ask, id, path, head, payload });
         let answer = timeout_at(deadline, answered).await;
         Some(match answer {
@@ -155,13 +180,7 @@ impl SharedConnection {
                 let broke = || CallError::Unknown { reason: "the connection broke".to_owned() };
                 answer.unwrap_or_else(|_| Err(broke()))
             }
-            Err(_) => {
-                let heard = (*self.heard.lock()).max(sent);
-                if heard.elapsed() >= SILENT_FOR {
-                    self.give_up();
-                }
-                Err(CallError::Unknown { reason: format!("no answer within {:?}", sent.elapsed()) })
-            }
+            Err(_) => Err(CallError::Unknown { reason: format!("no answer within {:?}", sent.elapsed()) }),
         })
     }
 }

@@ -38,6 +38,10 @@ pub enum Kind {
     Cancel,
     /// No new requests, please: the process is stopping.
     GoAway,
+    /// Are you there?
+    Ping,
+    /// Yes.
+    Pong,
 }
 
 /// A frame.
@@ -76,6 +80,8 @@ impl Frame {
             Kind::TooLong => 4,
             Kind::Cancel => 5,
             Kind::GoAway => 6,
+            Kind::Ping => 7,
+            Kind::Pong => 8,
         });
         into.put_u32_le(self.id);
         into.put_u8(self.path.len() as u8);
@@ -108,6 +114,8 @@ impl Frame {
             4 => Kind::TooLong,
             5 => Kind::Cancel,
             6 => Kind::GoAway,
+            7 => Kind::Ping,
+            8 => Kind::Pong,
             _ => return Err(broken()),
         };
         let id = frame.get_u32_le();
@@ -224,7 +232,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_frame() -> impl Strategy<Value = Frame> {
-        let kinds = [Kind::Ask, Kind::Answer, Kind::Refusal, Kind::TooLong, Kind::Cancel, Kind::GoAway];
+        let kinds =
+            [Kind::Ask, Kind::Answer, Kind::Refusal, Kind::TooLong, Kind::Cancel, Kind::GoAway, Kind::Ping, Kind::Pong];
         let bytes = |max| prop::collection::vec(any::<u8>(), 0..max).prop_map(Bytes::from);
         (prop::sample::select(kinds.to_vec()), any::<u32>(), bytes(20), bytes(200), bytes(400))
             .prop_map(|(kind, id, path, head, payload)| Frame { kind, id, path, head, payload })

@@ -75,6 +75,9 @@ pub async fn serve_shared(
                         task.abort();
                     }
                 }
+                Some(frame) if frame.kind == Kind::Ping => {
+                    outbox.put(Frame::bare(Kind::Pong, frame.id));
+                }
                 Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "only requests come this way")),
                 None => return Ok(()),
             }

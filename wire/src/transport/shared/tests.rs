@@ -164,3 +164,27 @@ async fn a_death_is_known_at_once_and_a_silent_connection_is_replaced() {
     bench.net.heal("near", "far");
     assert!(bench.ask("/echo", 0, b"").await.is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn impatience_does_not_hide_that_a_connection_is_dead() {
+    let bench = bench().await;
+    bench.ask("/echo", 0, b"").await.expect("it answers");
+    // The other machine is gone without a word, and another is there in its place.
+    bench.net.cut("near", "far");
+    for _ in 0..30 {
+        let head = Bytes::copy_from_slice(&0u64.to_le_bytes());
+        let within = Duration::from_millis(100);
+        assert!(bench.client.ask(&bench.target, "/echo", head, Bytes::new(), within).await.is_err());
+    }
+    let begun = bench.echo.begun.load(Ordering::SeqCst);
+    bench.net.heal("near", "far");
+    assert!(bench.ask("/echo", 0, b"").await.is_ok(), "a new connection is made");
+    assert!(bench.echo.begun.load(Ordering::SeqCst) <= begun + 16, "what waited for the new one was not sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_answer_is_waited_for_on_a_connection_that_is_silent_otherwise() {
+    let bench = bench().await;
+    let slow = bench.ask("/echo", 2900, b"slow");
+    assert_eq!(slow.await.as_deref(), Ok(&b"slow"[..]));
+}
