@@ -75,13 +75,11 @@ impl ObjectLock {
         self.legal_hold || retained
     }
 
-    /// Whether the retention may become `next` at `now_ms`: one in force may be made longer, or stricter, by anybody; made
-    /// shorter or taken back only where it is of governance and bypassed.
+    /// Whether the retention may become `next` at `now_ms`: one in force may be made longer by anybody; made shorter,
+    /// stricter or taken back only where it is of governance and bypassed.
     pub fn may_become(&self, next: Option<Retention>, now_ms: u64, bypass: bool) -> bool {
         let Some(now) = self.retention.filter(|retention| retention.until_ms > now_ms) else { return true };
-        let longer = next.is_some_and(|next| {
-            next.until_ms >= now.until_ms && (next.mode == now.mode || next.mode == LockMode::Compliance)
-        });
+        let longer = next.is_some_and(|next| next.until_ms >= now.until_ms && next.mode == now.mode);
         longer || (bypass && now.mode == LockMode::Governance)
     }
 }
@@ -106,12 +104,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_force_is_only_made_longer_or_stricter() {
+    fn what_is_in_force_is_only_made_longer() {
         let to = |mode, until_ms| Some(Retention { mode, until_ms });
         for (from, next, plain, bypassed) in [
             (lock(G, 10), to(G, 11), true, true),
             (lock(G, 10), to(G, 9), false, true),
-            (lock(G, 10), to(C, 10), true, true),
+            (lock(G, 10), to(C, 10), false, true),
             (lock(G, 10), to(C, 9), false, true),
             (lock(G, 10), None, false, true),
             (lock(C, 10), to(C, 11), true, true),

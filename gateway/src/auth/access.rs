@@ -62,6 +62,7 @@ impl Lister {
 }
 
 /// The parts of a request that are asked about.
+#[derive(Clone, Copy)]
 struct Parts<'a> {
     who: &'a Who,
     method: &'a Method,
@@ -69,6 +70,7 @@ struct Parts<'a> {
     headers: &'a HeaderMap,
     origin: Option<Origin>,
     slot: Option<&'a Slot>,
+    prefix: Option<&'a str>,
     new_tags: Option<&'a Tags>,
 }
 
@@ -83,6 +85,7 @@ impl Parts<'_> {
             now_ms,
             region,
             version: None,
+            prefix: self.prefix,
             new_tags: self.new_tags,
             old_tags: None,
         }
@@ -171,7 +174,8 @@ impl Access {
             && let Some(slot) = parts.slot
         {
             let list = Required { action: "s3:ListBucket", place: Place { key: "", version: None, ..place } };
-            let may_list = self.decide(operation, parts, &list).await?.is_allowed();
+            let asking = Parts { prefix: Some(place.key), ..*parts };
+            let may_list = self.decide(operation, &asking, &list).await?.is_allowed();
             slot.note(|found| found.hides_missing = !may_list);
         }
         Ok(())
@@ -194,7 +198,7 @@ impl Access {
                 if who.owns(&bucket.owner) {
                     return true;
                 }
-                let parts = Parts { who, method, uri, headers, origin, slot: None, new_tags: None };
+                let parts = Parts { who, method, uri, headers, origin, slot: None, prefix: None, new_tags: None };
                 let place = Place { bucket: bucket.name.as_str(), key: "", version: None };
                 let list = Required { action: "s3:ListBucket", place };
                 authorizer.decide(None, &list, Some(&bucket), parts.facts(now_ms, region)).await.is_allowed()
@@ -290,6 +294,7 @@ impl S3Access for Access {
                 headers: cx.headers(),
                 origin,
                 slot: slot.as_ref(),
+                prefix: None,
                 new_tags: None,
             };
             self.authorize(operation, &parts, place).await?;
@@ -398,6 +403,7 @@ fn parts<'a, T>(request: &'a S3Request<T>, who: &'a Who, new_tags: Option<&'a Ta
         headers: &request.headers,
         origin: request.extensions.get::<Origin>().copied(),
         slot: request.extensions.get::<Slot>(),
+        prefix: None,
         new_tags,
     }
 }

@@ -33,6 +33,8 @@ pub struct RequestFacts<'a> {
     pub region: &'a str,
     /// The version that this resource names.
     pub version: Option<&'a str>,
+    /// `s3:prefix` where it is not the query's: the key, when a read of it asks whether it may be told that it is not there.
+    pub prefix: Option<&'a str>,
     /// The tags that the body brings, where it brings any; otherwise those of `x-amz-tagging`.
     pub new_tags: Option<&'a Tags>,
     /// The tags that the object has, where they were looked up.
@@ -111,6 +113,7 @@ impl RequestFacts<'_> {
             return Some(value.to_owned());
         }
         Some(match name {
+            "prefix" if self.prefix.is_some() => self.prefix?.to_owned(),
             "prefix" | "delimiter" | "max-keys" => self.parameter(name)?,
             "versionid" => self.version?.to_owned(),
             "if-match" | "if-none-match" => self.header(name)?.to_owned(),

@@ -118,8 +118,19 @@ macro_rules! add_checksum {
     };
 }
 
+/// Reads say nothing of SSE-S3 and SSE-KMS: S3 refuses those headers there.
+fn no_encryption_asked(headers: &http::HeaderMap) -> S3Result<()> {
+    match headers.contains_key("x-amz-server-side-encryption") {
+        true => {
+            Err(s3_error!(InvalidArgument, "x-amz-server-side-encryption header is not supported for this operation."))
+        }
+        false => Ok(()),
+    }
+}
+
 /// GetObject
 pub async fn object(s3: &S3Service, mut req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+    no_encryption_asked(&req.headers)?;
     let customer = customer!(s3, req)?;
     let input = &mut req.input;
     let modes = modes(&req.headers)?;
@@ -151,6 +162,7 @@ pub async fn object(s3: &S3Service, mut req: S3Request<GetObjectInput>) -> S3Res
 
 /// HeadObject
 pub async fn head(s3: &S3Service, mut req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+    no_encryption_asked(&req.headers)?;
     let customer = customer!(s3, req)?;
     let input = &mut req.input;
     let modes = modes(&req.headers)?;

@@ -89,17 +89,19 @@ fn of_filter(filter: LifecycleRuleFilter) -> S3Result<Filter> {
     Ok(Filter { prefix: filter.prefix.or(and.prefix).unwrap_or_default(), tags, greater_than, less_than })
 }
 
+/// A date of a rule, Unix milliseconds.
+fn midnight(date: Timestamp) -> S3Result<u64> {
+    let seconds = OffsetDateTime::from(date).unix_timestamp();
+    let ms = u64::try_from(seconds).ok().map(|seconds| seconds * 1000).filter(|ms| ms % DAY_MS == 0);
+    ms.ok_or_else(|| s3_error!(InvalidArgument, "'Date' must be at midnight GMT"))
+}
+
 /// When current objects go, and whether a delete marker does that is left alone.
 fn of_expiration(expiration: Option<LifecycleExpiration>) -> S3Result<(Option<Expiration>, bool)> {
     let Some(expiration) = expiration else { return Ok((None, false)) };
     match (expiration.days, expiration.date, expiration.expired_object_delete_marker) {
         (Some(count), None, None) => Ok((Some(Expiration::Days(days(count, "Days")?)), false)),
-        (None, Some(date), None) => {
-            let seconds = OffsetDateTime::from(date).unix_timestamp();
-            let ms = u64::try_from(seconds).ok().map(|seconds| seconds * 1000).filter(|ms| ms % DAY_MS == 0);
-            let ms = ms.ok_or_else(|| s3_error!(InvalidArgument, "'Date' must be at midnight GMT"))?;
-            Ok((Some(Expiration::At(ms)), false))
-        }
+        (None, Some(date), None) => Ok((Some(Expiration::At(midnight(date)?)), false)),
         (None, None, Some(markers)) => Ok((None, markers)),
         _ => Err(malformed()),
     }
@@ -120,6 +122,10 @@ fn of_noncurrent(expiration: Option<NoncurrentVersionExpiration>) -> S3Result<Op
 }
 
 fn of_rule(mut rule: LifecycleRule, number: usize) -> S3Result<Rule> {
+    // What is wrong is said before what is not there.
+    for date in rule.transitions.iter().flatten().filter_map(|transition| transition.date.clone()) {
+        midnight(date)?;
+    }
     if rule.transitions.as_ref().is_some_and(|all| !all.is_empty())
         || rule.noncurrent_version_transitions.as_ref().is_some_and(|all| !all.is_empty())
     {
@@ -331,6 +337,9 @@ mod tests {
         assert_eq!(code(vec![LifecycleRule { filter: None, ..rule("a") }]), "MalformedXML");
         let transitions = Some(vec![Transition { days: Some(1), ..Default::default() }]);
         assert_eq!(code(vec![LifecycleRule { transitions, ..rule("a") }]), "NotImplemented");
+        let date = Some(OffsetDateTime::from_unix_timestamp(1).unwrap().into());
+        let transitions = Some(vec![Transition { date, ..Default::default() }]);
+        assert_eq!(code(vec![LifecycleRule { transitions, ..rule("a") }]), "InvalidArgument");
         let status = ExpirationStatus::from_static("enabled");
         assert_eq!(code(vec![LifecycleRule { status, ..rule("a") }]), "MalformedXML");
         let named = LifecycleRule { id: None, ..rule("") };

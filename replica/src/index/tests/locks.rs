@@ -115,7 +115,8 @@ fn retentions_are_made_longer_not_shorter() {
     assert_eq!(bucket.amend(11, version, retention(GOVERNANCE, 90, false)), Err(Refusal::Locked));
     bucket.amend(12, version, retention(GOVERNANCE, 200, false)).unwrap();
     bucket.amend(13, version, retention(GOVERNANCE, 90, true)).unwrap();
-    bucket.amend(14, version, retention(COMPLIANCE, 95, false)).unwrap();
+    assert_eq!(bucket.amend(14, version, retention(COMPLIANCE, 95, false)), Err(Refusal::Locked));
+    bucket.amend(14, version, retention(COMPLIANCE, 95, true)).unwrap();
     assert_eq!(bucket.amend(15, version, retention(GOVERNANCE, 500, true)), Err(Refusal::Locked));
     assert_eq!(bucket.amend(15, version, retention(COMPLIANCE, 94, true)), Err(Refusal::Locked));
     let none = Amendment::Retention { retention: None, bypass_governance: true };
