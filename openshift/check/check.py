@@ -26,14 +26,20 @@ RENDERED = ROOT / "rendered"
 # The oldest and the newest Kubernetes that the documentation names.
 VERSIONS = ["1.30", "1.34"]
 # Kinds of other APIs, each with its own schema or only looked at here.
-FOREIGN = {"Route": "route-v1.schema.json"}
-UNCHECKED = {"ServiceMonitor", "PrometheusRule", "TLSRoute"}
+FOREIGN = {
+    "Route": "route-v1.schema.json",
+    "ServiceMonitor": "service-monitor-v1.schema.json",
+    "PrometheusRule": "prometheus-rule-v1.schema.json",
+    "TLSRoute": "tls-route-v1alpha2.schema.json",
+}
+OBSERVABILITY = ROOT.parent / "observability"
+LABELS = "{app.kubernetes.io/name: holdfast, app.kubernetes.io/part-of: holdfast%s}"
 CLUSTER_SCOPED = {
     "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "Namespace", "PriorityClass", "StorageClass",
     "SecurityContextConstraints", "PersistentVolume", "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration",
 }
 # For plain Kubernetes no security context constraint chooses the group of the volume.
-MAY_SET_FSGROUP = {"kubernetes", "helm-kubernetes"}
+MAY_SET_FSGROUP = {"kubernetes", "kubernetes-gateway-api", "helm-kubernetes"}
 
 problems = []
 
@@ -56,6 +62,32 @@ def digest():
     for path in sorted(files):
         total.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
     return total.hexdigest()
+
+
+def generated():
+    """What is made of observability/: file → text."""
+    alerts, dashboard = ((OBSERVABILITY / name).read_text() for name in ("alerts.yaml", "dashboard.json"))
+
+    def indented(text, by):
+        return "".join(f"{' ' * by}{line}".rstrip() + "\n" for line in text.splitlines())
+
+    rule = (
+        "# Made of observability/alerts.yaml by `make manifests`.\n"
+        "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n"
+        f"metadata:\n  name: holdfast\n  labels: {LABELS % ''}\nspec:\n{indented(alerts, 2)}"
+    )
+    board = (
+        "# Made of observability/dashboard.json by `make manifests`. The label is what Grafana's sidecar looks for.\n"
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: holdfast-dashboard\n  labels: "
+        + LABELS % ', grafana_dashboard: "1"' + f"\ndata:\n  holdfast.json: |\n{indented(dashboard, 4)}"
+    )
+    monitoring, files = ROOT / "components" / "monitoring", ROOT / "helm" / "holdfast" / "files"
+    return {
+        monitoring / "prometheus-rule.yaml": rule,
+        monitoring / "dashboard.yaml": board,
+        files / "alerts.yaml": alerts,
+        files / "dashboard.json": dashboard,
+    }
 
 
 def run(command):
@@ -89,8 +121,6 @@ def by_name(documents):
 
 def validate(where, document):
     kind = document["kind"]
-    if kind in UNCHECKED:
-        return
     if kind in FOREIGN:
         schema = json.loads((HERE / FOREIGN[kind]).read_text())
         for error in jsonschema.Draft202012Validator(schema).iter_errors(document):
@@ -202,8 +232,48 @@ def consistent(where, documents):
                 complain(at, f"scales {target}, which is not there")
             elif "replicas" in named[target]["spec"]:
                 complain(at, "fights with a fixed number of replicas")
+        if kind == "ConfigMap" and name.endswith("-dashboard"):
+            shown = [json.loads(text) for text in document["data"].values()]
+            if shown != [json.loads((OBSERVABILITY / "dashboard.json").read_text())]:
+                complain(at, "is not observability/dashboard.json")
+        if kind == "PrometheusRule" and spec != yaml.safe_load((OBSERVABILITY / "alerts.yaml").read_text()):
+            complain(at, "is not observability/alerts.yaml")
+        if kind == "ServiceMonitor":
+            scraped(at, spec, documents)
+        backends = [ref["name"] for rule in spec.get("rules", []) for ref in rule.get("backendRefs", [])]
+        if any(("Service", backend) not in named for backend in backends):
+            complain(at, "leads nowhere")
         if kind == "Route" and ("Service", spec["to"]["name"]) not in named:
             complain(at, "leads nowhere")
+
+
+def scraped(at, monitor, documents):
+    """Prometheus finds every pod once, and is let in."""
+    port = monitor["endpoints"][0]["port"]
+    services = [
+        document for document in documents
+        if document["kind"] == "Service"
+        and monitor["selector"]["matchLabels"].items() <= document["metadata"]["labels"].items()
+        and any(known["name"] == port for known in document["spec"]["ports"])
+    ]
+    for document in documents:
+        if not (template := pod_template(document)):
+            continue
+        labels = template["metadata"]["labels"]
+        times = sum(service["spec"]["selector"].items() <= labels.items() for service in services)
+        if times != 1:
+            complain(at, f"scrapes the pods of {document['metadata']['name']} {times} times")
+        policies = [
+            policy["spec"] for policy in documents
+            if policy["kind"] == "NetworkPolicy" and policy["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+        ]
+        lets = [
+            rule for policy in policies for rule in policy["ingress"]
+            if any(known["port"] in (port, 9002) for known in rule["ports"])
+            and any(peer.get("namespaceSelector") == {} for peer in rule.get("from", [{"namespaceSelector": {}}]))
+        ]
+        if policies and not lets:
+            complain(at, f"no NetworkPolicy lets Prometheus into the pods of {document['metadata']['name']}")
 
 
 def configured(where, documents):
@@ -237,6 +307,7 @@ def compose():
     where = "docker-compose.yml"
     file = yaml.safe_load((ROOT.parent / "docker-compose.yml").read_text())
     table = (ROOT.parent / "docs" / "configuration.md").read_text()
+    observed(file)
     named = set((ROOT.parent / ".env.example").read_text().replace("=", "\n").splitlines())
     for name, service in file["services"].items():
         at = f"{where}: {name}"
@@ -246,8 +317,7 @@ def compose():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             if source.startswith("./"):
-                # Dashboards and alert rules are mounted as a whole; what else is named must be there.
-                if not source.startswith("./observability") and not (ROOT.parent / source).exists():
+                if not (ROOT.parent / source).exists():
                     complain(at, f"mounts {source}, which is not there")
             elif source not in file["volumes"]:
                 complain(at, f"mounts {source}, which is no volume")
@@ -273,6 +343,27 @@ def compose():
                 complain(at, f"{variable} must have no default")
 
 
+def observed(file):
+    """Prometheus and Grafana find in their containers what their configuration names."""
+    compose = ROOT.parent / "compose"
+    mounts = {
+        name: {volume.split(":")[1]: volume.split(":")[0] for volume in file["services"][name]["volumes"]}
+        for name in ("prometheus", "grafana")
+    }
+    settings = yaml.safe_load((compose / "prometheus.yml").read_text())
+    for path in settings["rule_files"]:
+        if mounts["prometheus"].get(path) != "./observability/alerts.yaml":
+            complain("compose/prometheus.yml", f"{path} is not where the alerts are mounted")
+    replicas = [name for name, service in file["services"].items() if service.get("command") == ["replica"]]
+    asked = [target for job in settings["scrape_configs"] for part in job["static_configs"] for target in part["targets"]]
+    if sorted(asked) != sorted(f"{name}:9002" for name in replicas):
+        complain("compose/prometheus.yml", f"asks {asked}, and there are {replicas}")
+    for provider in yaml.safe_load((compose / "grafana" / "dashboards" / "holdfast.yml").read_text())["providers"]:
+        boards = [to for to in mounts["grafana"] if to.startswith(provider["options"]["path"] + "/")]
+        if not boards:
+            complain("compose/grafana", f"nothing is mounted under {provider['options']['path']}")
+
+
 def dockerfile():
     """Both images end alike: nobody's user, a health check, SIGTERM, labels, exact bases."""
     text = (ROOT.parent / "Dockerfile").read_text()
@@ -291,7 +382,7 @@ def dockerfile():
 
 def self_test():
     """A check that finds nothing is worth nothing: every rule is shown an object that breaks it."""
-    documents = objects((RENDERED / "openshift.yaml").read_text())
+    documents = objects((RENDERED / "openshift-monitored.yaml").read_text())
     good = next(document for document in documents if document["kind"] == "StatefulSet")
     route = next(document for document in documents if document["kind"] == "Route")
 
@@ -340,12 +431,48 @@ def self_test():
     }.items():
         if not broken(change, route):
             complain("self-test", f"nothing notices in a Route: {name}")
-    return len(mutants) + 3
+    monitor, rule = (next(d for d in documents if d["kind"] == kind) for kind in ("ServiceMonitor", "PrometheusRule"))
+    for name, of, change in (
+        ("a port of a ServiceMonitor", monitor, lambda d: d["spec"]["endpoints"][0].pop("port")),
+        ("a typo in a ServiceMonitor", monitor, lambda d: d["spec"].update(endpoint=[])),
+        ("a rule without severity", rule, lambda d: d["spec"]["groups"][0]["rules"][0].pop("labels")),
+        ("a rule without runbook", rule, lambda d: d["spec"]["groups"][0]["rules"][0]["annotations"].pop("runbook_url")),
+    ):
+        if not broken(change, of):
+            complain("self-test", f"nothing notices: {name}")
+
+    def inconsistent(change):
+        copy = json.loads(json.dumps(documents))
+        change({(d["kind"], d["metadata"]["name"]): d for d in copy})
+        before = len(problems)
+        consistent("self-test", copy)
+        found = len(problems) > before
+        del problems[before:]
+        return found
+
+    wholes = {
+        "nobody scraped": lambda named: named["Service", "holdfast-peers"]["spec"]["ports"].pop(),
+        "scraped twice": lambda named: named["Service", "holdfast"]["spec"]["ports"].append({"name": "ops", "port": 9002, "targetPort": "ops"}),
+        "Prometheus shut out": lambda named: named["NetworkPolicy", "holdfast-replica"]["spec"]["ingress"].pop(1),
+        "another alert": lambda named: named["PrometheusRule", "holdfast"]["spec"]["groups"][0]["rules"].pop(),
+        "another dashboard": lambda named: named["ConfigMap", "holdfast-dashboard"]["data"].update({"holdfast.json": "{}"}),
+        "a Route to nowhere": lambda named: named["Route", "holdfast"]["spec"]["to"].update(name="other"),
+    }
+    for name, change in wholes.items():
+        if not inconsistent(change):
+            complain("self-test", f"nothing notices: {name}")
+    return len(mutants) + 3 + 4 + len(wholes)
 
 
 def main():
     rendering = "--render" in sys.argv[1:]
     RENDERED.mkdir(exist_ok=True)
+    for path, text in generated().items():
+        if rendering:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            complain(str(path.relative_to(ROOT)), "is not what observability/ says: `make manifests`")
     forms = {overlay: (lambda overlay=overlay: kustomize(overlay)) for overlay in overlays()}
     forms |= {f"helm-{form.stem}": (lambda form=form: helm(form)) for form in helm_forms()}
     count = 0

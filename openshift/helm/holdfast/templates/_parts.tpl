@@ -129,6 +129,14 @@ topologySpreadConstraints:
         app.kubernetes.io/component: {{ .component }}
 affinity:
   podAntiAffinity:
+    {{- if and (eq .component "replica") .root.Values.replicas.apart }}
+    requiredDuringSchedulingIgnoredDuringExecution:
+      - topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels:
+            {{- include "holdfast.selector" .root | nindent 12 }}
+            app.kubernetes.io/component: {{ .component }}
+    {{- else }}
     preferredDuringSchedulingIgnoredDuringExecution:
       - weight: 100
         podAffinityTerm:
@@ -137,4 +145,5 @@ affinity:
             matchLabels:
               {{- include "holdfast.selector" .root | nindent 14 }}
               app.kubernetes.io/component: {{ .component }}
+    {{- end }}
 {{- end }}
