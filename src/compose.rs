@@ -149,7 +149,7 @@ pub fn node_config(config: &Config) -> NodeConfig {
             election_min_ms: config.raft.election_min_ms,
             election_max_ms: config.raft.election_max_ms,
         },
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: config.release.version.to_owned(),
         scrub_every: Duration::from_secs(config.scrub_hours * 3600),
         scrub_bytes_per_second: config.scrub_bytes,
         faults: config.enable_faults.then(Arc::default),
@@ -158,7 +158,7 @@ pub fn node_config(config: &Config) -> NodeConfig {
 }
 
 fn secret(config: &Config) -> ClusterSecret {
-    ClusterSecret::new(config.cluster_secret.reveal())
+    ClusterSecret::new(config.cluster_secret.reveal()).speaking(config.release.protocol)
 }
 
 /// The gateway's view of the cluster.
@@ -233,7 +233,7 @@ impl Process {
             (None, None) => unreachable!("a process without a replica is a gateway and has a root key"),
         };
         let cluster = Cluster::new(views, client, seams.random.clone());
-        let ops = Arc::new(Ops::new(cluster.clone(), files, names, sources));
+        let ops = Arc::new(Ops::new(config.release.version, cluster.clone(), files, names, sources));
         let root = config.root.as_ref().map(|root| root.access.clone());
         let access = Access::new(cluster.clone(), &secret(&config), seams.clone(), root, audit);
         if let Some(wish) = provision {
@@ -311,7 +311,7 @@ async fn start_node(
 ) -> Result<Node, StartError> {
     let path = node.data.join("index");
     files.create_dir_all(&node.data).map_err(|error| StartError::Data { path: node.data.clone(), error })?;
-    format::check(&**files, &node.data)?;
+    format::check(&**files, &node.data, config.release.format)?;
     let options = FjallOptions { cache_bytes: config.cache_bytes, ..FjallOptions::default() };
     let engine = Fjall::open(&path, options).map_err(|error| StartError::Index { path, error })?;
     let engine: Arc<dyn Engine> = Arc::new(engine);
@@ -341,6 +341,7 @@ async fn start_gateway(
     let source = Arc::new(router.clone());
     gateway.keyring = Some(Arc::new(Keyring::new(key, &secret(config), seams.clock.clone(), Some(source))));
     gateway.access_log = config.access_log;
+    gateway.sampling = config.sampling;
     let mut s3 = S3Config::new(root.access.clone());
     s3.inline_max = config.inline_max;
     s3.lifecycle_day_ms = config.lifecycle_day_ms;

@@ -2,13 +2,19 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::EnvFilter;
+use holdfast_wire::context::SPANS;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{LogConfig, LogFormat};
+use crate::traces::Spans;
 
 /// Libraries that say too much, or things that must not stand in a log: s3s shows whole requests, keys included; openraft
 /// calls every late answer and every stop an error, and what is fatal in it reaches the log through the node.
-const QUIET: [&str; 6] = ["s3s=off", "openraft=off", "fjall=warn", "lsm_tree=warn", "hyper=warn", "hyper_util=warn"];
+const QUIET: [&str; 7] =
+    ["s3s=off", "holdfast::span=off", "openraft=off", "fjall=warn", "lsm_tree=warn", "hyper=warn", "hyper_util=warn"];
 
 /// Text that is no filter.
 #[derive(Debug, thiserror::Error)]
@@ -17,15 +23,23 @@ pub struct BadFilter {
     filter: String,
 }
 
-/// Starts logging. Call once, before anything logs.
-pub fn start(config: &LogConfig) -> Result<(), BadFilter> {
+/// Starts logging, and collecting spans if they are wanted. Call once, before anything logs.
+pub fn start(config: &LogConfig, spans: Option<Spans>) -> Result<(), BadFilter> {
     let filter = filter(&config.filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let on_terminal = io::stderr().is_terminal();
-    match config.format {
-        LogFormat::Text => builder.with_ansi(on_terminal).init(),
-        LogFormat::Auto if on_terminal => builder.init(),
-        LogFormat::Json | LogFormat::Auto => builder.json().flatten_event(true).init(),
+    let lines = match config.format {
+        LogFormat::Text => lines.with_ansi(on_terminal).boxed(),
+        LogFormat::Auto if on_terminal => lines.boxed(),
+        LogFormat::Json | LogFormat::Auto => lines.json().flatten_event(true).boxed(),
+    };
+    match spans {
+        None => tracing_subscriber::registry().with(lines).with(filter).init(),
+        Some(spans) => {
+            let only = Targets::new().with_target(SPANS, tracing::Level::INFO);
+            let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
+            subscriber.with(spans.with_filter(only)).init();
+        }
     }
     Ok(())
 }

@@ -27,6 +27,7 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// What the ops listener shows. Shared with whoever drains the process.
 pub struct Ops {
+    version: &'static str,
     cluster: Cluster,
     files: Arc<dyn Files>,
     /// Names of the nodes in this process.
@@ -36,9 +37,15 @@ pub struct Ops {
 }
 
 impl Ops {
-    /// Over `cluster`, for a process with the nodes `own`; `sources` add metrics.
-    pub fn new(cluster: Cluster, files: Arc<dyn Files>, own: Vec<String>, sources: Vec<metrics::Source>) -> Self {
-        Self { cluster, files, own, sources, draining: AtomicBool::new(false) }
+    /// Over `cluster`, for a process of this version with the nodes `own`; `sources` add metrics.
+    pub fn new(
+        version: &'static str,
+        cluster: Cluster,
+        files: Arc<dyn Files>,
+        own: Vec<String>,
+        sources: Vec<metrics::Source>,
+    ) -> Self {
+        Self { version, cluster, files, own, sources, draining: AtomicBool::new(false) }
     }
 
     /// From now on the process is not ready: no new requests, please.
@@ -48,7 +55,7 @@ impl Ops {
 
     fn metrics(&self, view: Option<&ClusterView>) -> String {
         let status = view.map(Status::of);
-        let mut page = metrics::page(env!("CARGO_PKG_VERSION"), Process::read(&*self.files), status.as_ref());
+        let mut page = metrics::page(self.version, Process::read(&*self.files), status.as_ref());
         self.sources.iter().for_each(|source| page.push_str(&source()));
         page
     }
@@ -129,7 +136,7 @@ mod tests {
 
     fn ops(view: Option<ClusterView>) -> OpsHandler {
         let source: metrics::Source = Box::new(|| "own_metric 7\n".to_owned());
-        OpsHandler(Arc::new(Ops::new(cluster(view), Arc::new(RealFiles), vec!["n1".to_owned()], vec![source])))
+        OpsHandler(Arc::new(Ops::new("0", cluster(view), Arc::new(RealFiles), vec!["n1".to_owned()], vec![source])))
     }
 
     async fn get(ops: &OpsHandler, path: &str) -> (u16, String) {

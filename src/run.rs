@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_replica::file::RealFiles;
-use holdfast_wire::seam::{Net, Seams};
+use holdfast_wire::seam::{Net, Seams, TcpNet};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::Flags;
 use crate::compose::{self, Plan, Process};
@@ -16,7 +17,8 @@ use crate::config::{Config, LogConfig, peers};
 use crate::lock::DataLock;
 use crate::sockets::Sockets;
 use crate::tls::{self, Port, Tls, TlsNet};
-use crate::{AnyError, FAILED, MISUSED, clock, complain, dev, logging};
+use crate::traces::{self, Exporter};
+use crate::{AnyError, FAILED, MISUSED, Release, clock, complain, dev, logging};
 
 /// Threads that run requests, unless configured.
 const THREADS_MAX: usize = 4;
@@ -25,10 +27,13 @@ const BLOCKING_MAX: usize = 16;
 /// After everything has stopped, blocked threads are waited for this long.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
+/// What sends spans away, and by what.
+type Exporting = (Exporter, Arc<dyn Net>);
+
 /// Runs until a signal or a fatal error.
-pub fn run(role: Role, nodes: usize, flags: Flags) -> ExitCode {
-    let config = match configure(role, flags) {
-        Ok(config) => config,
+pub fn run(release: Release, role: Role, nodes: usize, flags: Flags) -> ExitCode {
+    let (config, exporter) = match configure(release, role, flags) {
+        Ok(configured) => configured,
         Err(error) => return complain(MISUSED, &error),
     };
     let threads = config.threads.unwrap_or_else(|| {
@@ -43,15 +48,43 @@ pub fn run(role: Role, nodes: usize, flags: Flags) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return complain(MISUSED, &error),
     };
-    let code = runtime.block_on(live(config, nodes));
+    let code = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let exporting = exporter.map(|(exporter, net)| tokio::spawn(exporter.run(net, stop.clone())));
+        let code = live(config, nodes).await;
+        stop.cancel();
+        if let Some(exporting) = exporting {
+            // Bounded by the exporter itself; a panic in it is in the log already.
+            let _ = exporting.await;
+        }
+        code
+    });
     runtime.shutdown_timeout(LEAVE_WITHIN);
     code
 }
 
-fn configure(role: Role, flags: Flags) -> Result<Config, AnyError> {
+fn configure(release: Release, role: Role, flags: Flags) -> Result<(Config, Option<Exporting>), AnyError> {
     let settings = crate::settings(flags)?;
-    logging::start(&LogConfig::new(&settings)?)?;
-    Ok(Config::new(role, &settings, &crate::read)?)
+    let log = LogConfig::new(&settings)?;
+    let mut config = Config { release, ..Config::new(role, &settings, &crate::read)? };
+    // Values that are not UTF-8 cannot be ours.
+    let variable = |name: &str| std::env::var(name).ok();
+    let Some(traced) = traces::settings(&variable, &config.name, release.version)? else {
+        logging::start(&log, None)?;
+        return Ok((config, None));
+    };
+    config.sampling = traced.sampling;
+    let sources = crate::sources();
+    let net: Arc<dyn Net> = match &traced.authority {
+        None => Arc::new(TcpNet),
+        Some(ca) => {
+            let dialer = tls::Dialer::new(&sources.clock, tls::authorities(&sources, ca)?, None);
+            Arc::new(TlsNet { inner: Arc::new(TcpNet), dialer: Arc::new(dialer) })
+        }
+    };
+    let (spans, exporter) = traces::exporter(traced, sources.clock);
+    logging::start(&log, Some(spans))?;
+    Ok((config, Some((exporter, net))))
 }
 
 /// The two signals that ask for an orderly end.
@@ -97,7 +130,7 @@ async fn live(config: Config, nodes: usize) -> ExitCode {
     tracing::info!(
         role = config.role.as_str(),
         name = config.name,
-        version = env!("CARGO_PKG_VERSION"),
+        version = config.release.version,
         admin = config.admin_listen,
         ops = config.ops_listen,
         "started"

@@ -44,6 +44,8 @@ pub struct Status {
     pub cluster: String,
     /// How it stands.
     pub health: Health,
+    /// How many copies each group should have, where there are nodes enough.
+    pub copies: u8,
     /// What is wrong, a sentence each.
     pub problems: Vec<String>,
     /// What the cluster is doing about it, or about something else.
@@ -145,6 +147,7 @@ impl Status {
         let mut status = Status {
             cluster: view.cluster.to_string(),
             health: Health::Ok,
+            copies: view.layout.copies,
             problems: Vec::new(),
             doing: Vec::new(),
             todo: Vec::new(),
@@ -263,6 +266,16 @@ impl Status {
         } else if group.leader.is_none() {
             self.problem(Health::Unavailable, format!("{what} has no leader; an election should end within seconds"));
             self.doing(format!("{what} elects a leader"));
+        }
+        let homes = self.nodes.iter().filter(|node| !node.draining).count();
+        let (held, wanted) = (group.voters.len(), homes.min(usize::from(self.copies)));
+        if held < wanted {
+            self.problem(Health::Degraded, format!("{what} has {held} of {wanted} copies"));
+            let learning = group.members.iter().filter(|member| member.role == "learner").map(|it| self.name(it.node));
+            match learning.collect::<Vec<_>>() {
+                names if names.is_empty() => self.doing(format!("{what} gets another copy")),
+                names => self.doing(format!("{} gets a copy of {what}", names.join(", "))),
+            }
         }
         let front = group.members.iter().map(|member| member.committed).max().unwrap_or(0);
         for voter in &group.voters {

@@ -120,6 +120,7 @@ impl Fleet {
             draining: Vec::new(),
             nodes: voters.iter().map(|id| info(*id)).collect(),
             map: map(1, HashRange::tile(shards), &voters),
+            copies: 3,
         };
         let leaders = layout.map.groups.iter().map(|place| (place.group, (NodeId(1), 1))).collect();
         let cluster = Cluster { layout, leaders, buckets: BTreeMap::new(), index: 0 };

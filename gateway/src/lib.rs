@@ -16,6 +16,7 @@ pub mod policy;
 pub mod public_access;
 pub mod router;
 pub mod s3;
+pub mod sampling;
 pub mod seal;
 pub mod server;
 pub mod sts;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use holdfast_gateway::access_log::AccessLog;
 use holdfast_gateway::policy::value::Network;
+use holdfast_gateway::sampling::Sampling;
 use holdfast_gateway::seal::{BadKeyRing, KeyRing};
 use holdfast_gateway::sts::jwt::KeySet;
 use holdfast_gateway::sts::oidc::{Jwks, OidcConfig};
@@ -28,6 +29,7 @@ use peers::BadPeers;
 pub use peers::Peer;
 pub use secret::{RootKey, Secret};
 
+use crate::release::Release;
 use crate::tls::TlsConfig;
 
 const SECRET_MIN: usize = 16;
@@ -46,6 +48,10 @@ pub struct RaftTimes {
 /// Everything that a process is told.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Which release of the software this is.
+    pub release: Release,
+    /// Which requests are traced; by the standard `OTEL_…` variables.
+    pub sampling: Sampling,
     /// The command.
     pub role: Role,
     /// This node's name; empty for a gateway.
@@ -538,6 +544,8 @@ impl Config {
         }
         let threads = from.set("threads").is_some();
         Ok(Config {
+            release: Release::CURRENT,
+            sampling: Sampling::default(),
             role,
             name,
             data: PathBuf::from(from.text("data")),

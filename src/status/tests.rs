@@ -29,6 +29,7 @@ pub fn healthy() -> ClusterView {
         draining: Vec::new(),
         nodes: nodes.clone(),
         map: ShardMap { epoch: Epoch(1), groups: groups.to_vec() },
+        copies: 3,
     };
     let heartbeat = |node: &NodeInfo| Heartbeat {
         cluster: ClusterId(7),
@@ -61,6 +62,21 @@ fn a_healthy_cluster_has_no_problems() {
     assert_eq!(status.groups.iter().map(|group| group.leader).collect::<Vec<_>>(), [Some(1), Some(2)]);
     assert_eq!(status.groups[1].range, Some(("0000000000000000".into(), "ffffffffffffffff".into())));
     assert_eq!(status.groups[0].members.len(), 3);
+}
+
+#[test]
+fn too_few_copies_are_not_well_while_there_are_nodes_for_more() {
+    let mut view = healthy();
+    view.heartbeats.iter_mut().for_each(|(heartbeat, _)| heartbeat.groups[1].voters.truncate(2));
+    view.heartbeats[2].0.groups[1].role = Role::Learner;
+    let status = Status::of(&view);
+    assert_eq!(
+        (status.health, &status.problems[..]),
+        (Health::Degraded, &["shard 1 has 2 of 3 copies".to_owned()][..])
+    );
+    assert_eq!(status.doing, ["n3 (id 3) gets a copy of shard 1"]);
+    view.layout.nodes.pop();
+    assert_eq!(Status::of(&view).health, Health::Ok, "there is nobody to hold a third one");
 }
 
 #[test]

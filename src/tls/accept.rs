@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use holdfast_wire::seam::{Connection, Listener};
+use holdfast_wire::transport::Complaints;
 use parking_lot::RwLock;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -18,7 +19,7 @@ use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tokio_rustls::{Accept, TlsAcceptor};
 
-use super::explain::{Complaints, explain};
+use super::explain::explain;
 
 const SHAKE_WITHIN: Duration = Duration::from_secs(10);
 

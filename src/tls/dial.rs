@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use holdfast_wire::seam::{Clock, Connection, Listener, Net};
+use holdfast_wire::transport::Complaints;
 use parking_lot::RwLock;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -15,7 +16,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
-use super::explain::{Complaints, explain};
+use super::explain::explain;
 use super::{Material, client_builder, provider};
 
 /// Whom this process believes when it connects, and what it shows. Replaced while it runs.

@@ -1,20 +1,11 @@
-//! What went wrong with a handshake, in words an operator can act on; and not the same words again every second.
+//! What went wrong with a handshake, in words an operator can act on.
 
-use std::collections::HashMap;
 use std::io;
-use std::time::Duration;
 
-use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use rustls::{AlertDescription, CertificateError, Error};
-use tokio::time::Instant;
 
 use super::der::date;
-
-/// The same complaint is made again after this long.
-const AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// Complaints remembered.
-const REMEMBERED: usize = 1024;
 
 /// A handshake's failure as a sentence; `None` for anything but TLS (a reset connection).
 pub fn explain(error: &io::Error) -> Option<String> {
@@ -60,53 +51,5 @@ fn certificate(why: &CertificateError) -> String {
             "its certificate is for another purpose".to_owned()
         }
         other => format!("its certificate is refused: {other}"),
-    }
-}
-
-/// Says a thing about someone once, and again a minute later if it is still so.
-#[derive(Default)]
-pub struct Complaints {
-    said: Mutex<HashMap<String, (String, Instant)>>,
-}
-
-impl Complaints {
-    /// Whether `what` about `whom` is worth a line now.
-    pub fn is_news(&self, whom: &str, what: &str) -> bool {
-        let mut said = self.said.lock();
-        let now = Instant::now();
-        if let Some((before, when)) = said.get(whom)
-            && before == what
-            && now.duration_since(*when) < AGAIN_AFTER
-        {
-            return false;
-        }
-        if said.len() >= REMEMBERED {
-            said.clear();
-        }
-        said.insert(whom.to_owned(), (what.to_owned(), now));
-        true
-    }
-
-    /// All is well with `whom`.
-    pub fn settle(&self, whom: &str) {
-        self.said.lock().remove(whom);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_same_is_not_said_twice_in_a_minute() {
-        let complaints = Complaints::default();
-        assert!(complaints.is_news("n1", "expired"));
-        assert!(!complaints.is_news("n1", "expired"));
-        assert!(complaints.is_news("n2", "expired"));
-        assert!(complaints.is_news("n1", "another name"));
-        tokio::time::advance(AGAIN_AFTER).await;
-        assert!(complaints.is_news("n1", "another name"));
-        complaints.settle("n1");
-        assert!(complaints.is_news("n1", "another name"));
     }
 }

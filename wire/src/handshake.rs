@@ -44,26 +44,35 @@ fn common(own: u8, theirs: u8) -> Result<u8, HandshakeError> {
     }
 }
 
-/// The secret that all processes of a cluster share. Empty only when every address is loopback.
+/// The secret that all processes of a cluster share, and the version of the protocol in which this one proves it. Empty
+/// only when every address is loopback.
 #[derive(Clone)]
-pub struct ClusterSecret(Vec<u8>);
+pub struct ClusterSecret {
+    key: Vec<u8>,
+    version: u8,
+}
 
 impl ClusterSecret {
     /// Takes the secret's bytes.
     pub fn new(secret: impl Into<Vec<u8>>) -> Self {
-        Self(secret.into())
+        Self { key: secret.into(), version: VERSION }
+    }
+
+    /// The same for a release that speaks this version and the one before.
+    pub fn speaking(self, version: u8) -> Self {
+        Self { version, ..self }
     }
 
     /// A key for one purpose: HMAC-SHA256 under the secret, as HKDF (RFC 5869) expands a key of one block.
     pub fn derive(&self, purpose: &str) -> [u8; 32] {
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
         mac.update(b"holdfast derived key 1: ");
         mac.update(purpose.as_bytes());
         mac.finalize().into_bytes().into()
     }
 
     fn mac(&self, side: &str, client: &[u8], server: &[u8]) -> Hmac<Sha256> {
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
         mac.update(side.as_bytes());
         mac.update(client);
         mac.update(server);
@@ -133,7 +142,7 @@ pub async fn connect(
     random: &dyn Random,
     wanted: Identity,
 ) -> Result<Identity, HandshakeError> {
-    connect_as(VERSION, stream, secret, random, wanted).await
+    connect_as(secret.version, stream, secret, random, wanted).await
 }
 
 async fn connect_as(
@@ -180,7 +189,7 @@ pub async fn accept(
     random: &dyn Random,
     own: Identity,
 ) -> Result<(), HandshakeError> {
-    accept_as(VERSION, stream, secret, random, own).await
+    accept_as(secret.version, stream, secret, random, own).await
 }
 
 async fn accept_as(

@@ -98,6 +98,8 @@ pub struct Layout {
     pub draining: Vec<NodeId>,
     /// The map.
     pub map: ShardMap,
+    /// How many copies each group should have, where there are nodes enough; 0 before genesis.
+    pub copies: u8,
 }
 
 /// The cluster as one process sees it.

@@ -2,7 +2,7 @@
 //!
 //! This crate knows neither S3 nor Raft. From the bottom up: [`seam`] (network, clock, randomness), [`id`] and
 //! [`placement`] (names and where keys live), [`object`], [`bucket`], [`sealed`], [`identity`], [`condition`] (records), [`request`] and
-//! [`error`] (what is asked and answered), [`heartbeat`] (what replicas tell everyone), [`frame`], [`handshake`] and
+//! [`error`] (what is asked and answered), [`heartbeat`] (what replicas tell everyone), [`context`] (whose request it is), [`frame`], [`handshake`] and
 //! [`transport`] (bytes on an authenticated connection), [`service`] (the one trait behind which a replica stands,
 //! whether it lives in this process or on another node).
 
@@ -10,6 +10,7 @@ pub mod backup;
 pub mod bucket;
 pub mod condition;
 pub mod configuration;
+pub mod context;
 pub mod error;
 pub mod fault;
 pub mod frame;

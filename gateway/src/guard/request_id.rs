@@ -17,6 +17,11 @@ impl RequestId {
         Self(std::array::from_fn(|place| DIGITS[(number >> (60 - 4 * place)) as usize & 15]))
     }
 
+    /// The number that is written out.
+    pub fn number(&self) -> u64 {
+        u64::from_str_radix(self.as_str(), 16).expect("16 hexadecimal digits")
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("hexadecimal digits are UTF-8")
@@ -72,6 +77,11 @@ impl RequestIds {
         &self.host_text
     }
 
+    /// What tells these ids from those of other gateways.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// [`RequestIds::host`] as a header's value.
     pub fn host_header(&self) -> HeaderValue {
         self.host.clone()
@@ -105,6 +115,7 @@ mod tests {
 
     #[test]
     fn the_number_is_written_out_in_full() {
-        assert_eq!(RequestId::new(0x0123_4567_89AB_CDEF).as_str(), "0123456789ABCDEF");
+        let id = RequestId::new(0x0123_4567_89AB_CDEF);
+        assert_eq!((id.as_str(), id.number()), ("0123456789ABCDEF", 0x0123_4567_89AB_CDEF));
     }
 }

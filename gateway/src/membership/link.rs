@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use holdfast_wire::context::{self, Side};
 use holdfast_wire::id::NodeId;
 use holdfast_wire::request::Request;
 use holdfast_wire::service::{Answer, Body, Service};
@@ -50,7 +51,12 @@ impl Link {
         body: Body,
     ) -> (impl Future<Output = Answer> + Send + 'static, OpenCall) {
         self.open.fetch_add(1, Ordering::Relaxed);
-        (self.service.call(request, body), OpenCall { link: self.clone() })
+        let (service, kind, node) = (self.service.clone(), request.kind(), self.node.0);
+        let call = async move {
+            // Asked for within the span: the replica's is its child.
+            context::traced(Side::Client, kind, node, async move { service.call(request, body).await }).await
+        };
+        (call, OpenCall { link: self.clone() })
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use holdfast_wire::bucket::Bucket;
 use holdfast_wire::condition::WriteCondition;
+use holdfast_wire::context;
 use holdfast_wire::id::{ObjectKey, UploadId};
 use holdfast_wire::object::{Checksum, ChecksumAlgorithm, ChecksumKind, Part, Upload};
 use holdfast_wire::request::{CompleteUpload, NotRead, Refusal, Write, WriteOutcome};
@@ -208,7 +209,8 @@ pub async fn upload(
     };
     let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
     // A client that leaves must not stop this half way: the work is its own task.
-    let work = s3.tasks.spawn(finish(s3.router.clone(), bucket.clone(), key.clone(), modes, asked));
+    let work = finish(s3.router.clone(), bucket.clone(), key.clone(), modes, asked);
+    let work = s3.tasks.spawn(context::within(context::current(), work));
     let (answer, seal) =
         work.await.map_err(|_| RouteError::Unknown("completing an upload was interrupted".to_owned()))??;
     let WriteOutcome::Stored { seq, etag: tag, checksum, version, .. } = &answer.outcome else {

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_wire::context::{self, Context, RequestTag, Trace};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
@@ -50,6 +51,8 @@ pub struct Completion {
     whole: bool,
     origin: Origin,
     slot: Slot,
+    /// Its span and its parent's, if it is traced.
+    trace: Option<(Trace, u64)>,
     /// Whether it asks to go past a retention.
     bypasses: bool,
     _permit: Option<Permit>,
@@ -59,8 +62,10 @@ pub struct Completion {
 impl Completion {
     fn new(shared: Arc<Shared>, pulse: &Arc<Pulse>, parts: &Parts) -> Self {
         shared.metrics.begun();
+        let id = shared.ids.next();
         Self {
-            id: shared.ids.next(),
+            id,
+            trace: shared.sampling.trace(&parts.headers, shared.ids.seed(), id.number()),
             method: parts.method.clone(),
             uri: parts.uri.clone(),
             started: Instant::now(),
@@ -111,6 +116,11 @@ impl Completion {
         });
     }
 
+    /// Whose request it is, for all who have a part in it.
+    fn context(&self) -> Context {
+        Context { request: Some(RequestTag(self.id.number())), trace: self.trace.map(|(own, _)| own) }
+    }
+
     /// Bytes of the response went out.
     pub fn sent(&mut self, bytes: u64) {
         self.sent += bytes;
@@ -131,6 +141,12 @@ impl Drop for Completion {
     fn drop(&mut self) {
         let took = self.started.elapsed();
         self.shared.metrics.ended(self.operation, self.status, took, self.sent, self.whole);
+        if let Some((own, parent)) = self.trace {
+            let (name, side, began) = (self.operation.name(), context::Side::Server, self.started);
+            let (failed, status) = (self.status.is_server_error(), Some(self.status.as_u16()));
+            let request = self.context().request;
+            context::Ended { own, parent, name, side, began, failed, request, status, node: None }.tell();
+        }
         self.shared.metrics.tap().tell(|| Ended {
             id: self.id.to_string(),
             method: self.method.clone(),
@@ -328,7 +344,9 @@ async fn dispatch(
     if let Some(pass) = &pass {
         parts.extensions.insert(pass.clone());
     }
-    let mut called = shared.protocol.call(Request::from_parts(parts, body)).instrument(span()).await;
+    let whose = completion.context();
+    let call = shared.protocol.call(Request::from_parts(parts, body));
+    let mut called = context::within(whose, call).instrument(span()).await;
     // The range stands under the signature: s3s checks that first, and then refuses what it cannot read.
     if let (Some(meant), Some(pass)) = (meant, pass.filter(Pass::is_earned)) {
         let mut again = signed.unsigned(match meant {
@@ -337,7 +355,8 @@ async fn dispatch(
         });
         again.extensions_mut().insert(completion.id);
         again.extensions_mut().insert(pass);
-        called = shared.protocol.call(again.map(|()| s3s::Body::empty())).instrument(span()).await;
+        let call = shared.protocol.call(again.map(|()| s3s::Body::empty()));
+        called = context::within(whose, call).instrument(span()).await;
     }
     let response = match called {
         Ok(response) => response,

@@ -36,6 +36,7 @@ use crate::guard::request_id::RequestIds;
 use crate::limits::{Gate, Limits};
 use crate::metrics::GatewayMetrics;
 use crate::policy::value::Network;
+use crate::sampling::Sampling;
 use crate::sts::Sts;
 use crate::sts::oidc::{self, OidcConfig};
 
@@ -77,6 +78,8 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// Which requests are logged.
     pub access_log: AccessLog,
+    /// Which requests are traced.
+    pub sampling: Sampling,
     /// While set, every request is answered with a 503: the fault API has "crashed" the process.
     pub closed: Arc<AtomicBool>,
 }
@@ -96,6 +99,7 @@ impl GatewayConfig {
             audit: Auditor::default(),
             limits: Limits::default(),
             access_log: AccessLog::default(),
+            sampling: Sampling::default(),
             closed: Arc::default(),
         }
     }
@@ -128,6 +132,7 @@ struct Shared {
     buckets: Option<Arc<dyn Buckets>>,
     limits: Limits,
     access_log: AccessLog,
+    sampling: Sampling,
     gate: Arc<Gate>,
     ids: RequestIds,
     readiness: Readiness,
@@ -202,6 +207,7 @@ impl Gateway {
             kill: kill.clone(),
             limits: config.limits.clone(),
             access_log: config.access_log,
+            sampling: config.sampling,
         });
         tasks.spawn(stop.clone().run_until_cancelled_owned(keyring.watch()));
         tasks.spawn(accept(shared, listener, tasks.clone()));

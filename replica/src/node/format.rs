@@ -14,7 +14,7 @@ pub const FORMAT: u32 = 1;
 pub enum FormatError {
     /// Going back would lose what the newer version wrote.
     #[error(
-        "data directory {}: a newer version of Holdfast wrote it (format {found}, this one knows {FORMAT}): run that \
+        "data directory {}: a newer version of Holdfast wrote it (format {found}, this one knows {known}): run that \
          version again, there is no way back", path.display()
     )]
     Newer {
@@ -22,6 +22,8 @@ pub enum FormatError {
         path: PathBuf,
         /// What it says.
         found: u32,
+        /// The newest that this software knows.
+        known: u32,
     },
     /// The file says something else.
     #[error("data directory {}: the file `format` is damaged; to replace this node, empty its data directory and start it", .0.display())]
@@ -36,19 +38,21 @@ pub enum FormatError {
     },
 }
 
-/// Makes sure that this software may open `data`, and stamps it. Before anything else in it is opened.
-pub fn check(files: &dyn Files, data: &Path) -> Result<(), FormatError> {
+/// Makes sure that software which writes `known` may open `data`, and stamps it. Before anything else in it is opened.
+pub fn check(files: &dyn Files, data: &Path, known: u32) -> Result<(), FormatError> {
     let failed = |error| FormatError::Io { path: data.to_owned(), error };
     let path = data.join("format");
+    let stamp = || file::replace(files, &path, format!("{known}\n").as_bytes()).map_err(failed);
     if let Some(bytes) = file::read(files, &path).map_err(failed)? {
         let number = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim_end().parse::<u32>().ok());
         return match number {
-            Some(FORMAT) => Ok(()),
-            Some(found) if found > FORMAT => Err(FormatError::Newer { path: data.to_owned(), found }),
-            _ => Err(FormatError::Damaged(data.to_owned())),
+            None | Some(0) => Err(FormatError::Damaged(data.to_owned())),
+            Some(found) if found > known => Err(FormatError::Newer { path: data.to_owned(), found, known }),
+            Some(found) if found == known => Ok(()),
+            Some(_) => stamp(),
         };
     }
-    file::replace(files, &path, format!("{FORMAT}\n").as_bytes()).map_err(failed)
+    stamp()
 }
 
 #[cfg(test)]
@@ -60,7 +64,7 @@ mod tests {
     #[test]
     fn a_directory_is_stamped_and_what_is_newer_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        let check = || check(&RealFiles, dir.path());
+        let check = || check(&RealFiles, dir.path(), 1);
         check().unwrap();
         assert_eq!(std::fs::read_to_string(dir.path().join("format")).unwrap(), "1\n");
         check().unwrap();
@@ -71,5 +75,8 @@ mod tests {
             std::fs::write(dir.path().join("format"), damaged).unwrap();
             assert!(matches!(check(), Err(FormatError::Damaged(_))), "{damaged:?}");
         }
+        std::fs::write(dir.path().join("format"), "1\n").unwrap();
+        super::check(&RealFiles, dir.path(), 2).unwrap();
+        assert!(matches!(check(), Err(FormatError::Newer { found: 2, known: 1, .. })), "there is no way back");
     }
 }

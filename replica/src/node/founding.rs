@@ -228,7 +228,8 @@ fn draw(config: &NodeConfig, cluster: ClusterId) -> Identity {
     });
     let groups = std::iter::once(root).chain(shards).collect();
     let own = nodes.iter().find(|node| node.name == config.name).map_or(NodeId(1), |node| node.id);
-    let layout = Layout { version: 0, draining: Vec::new(), nodes, map: ShardMap { epoch: Epoch(1), groups } };
+    let map = ShardMap { epoch: Epoch(1), groups };
+    let layout = Layout { version: 0, draining: Vec::new(), nodes, map, copies: config.replicas };
     Identity {
         cluster,
         node: own,

@@ -78,6 +78,8 @@ pub struct Host {
     pub(super) leaving: AtomicBool,
     failed: watch::Sender<Option<String>>,
     group_tasks: Mutex<BTreeMap<GroupId, CancellationToken>>,
+    /// It serves nobody any more.
+    ended: CancellationToken,
 }
 
 /// A node's numbers.
@@ -153,6 +155,7 @@ impl Host {
             leaving: AtomicBool::new(false),
             failed,
             group_tasks: Mutex::default(),
+            ended: CancellationToken::new(),
         })
     }
 
@@ -534,6 +537,7 @@ impl Host {
             let heartbeat = host.upgrade()?.heartbeat();
             Some((heartbeat, (host, news, Instant::now() + HEARTBEAT_EVERY)))
         })
+        .take_until(self.ended.clone().cancelled_owned())
         .boxed()
     }
 
@@ -563,6 +567,7 @@ impl Host {
     }
 
     pub(super) async fn stop(&self) {
+        self.ended.cancel();
         let groups = std::mem::take(&mut *self.groups.write());
         futures::future::join_all(groups.values().map(|group| group.stop())).await;
         self.log.clone().close().await;

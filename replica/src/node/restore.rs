@@ -188,6 +188,7 @@ fn settle(root: &mut Root, config: &NodeConfig, cluster: ClusterId) -> NodeId {
     root.next_node = NodeId(id.0 + 1);
     root.cluster = Some(cluster);
     root.replicas = config.replicas;
+    root.layout.copies = config.replicas;
     root.layout.nodes = vec![NodeInfo {
         id,
         name: config.name.clone(),

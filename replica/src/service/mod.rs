@@ -11,6 +11,7 @@ mod write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_wire::context::{self, Side};
 use holdfast_wire::error::CallError;
 use holdfast_wire::request::{Request, Response};
 use holdfast_wire::service::{Answer, Body};
@@ -29,6 +30,17 @@ const WITHIN_MAX: Duration = Duration::from_secs(60);
 /// Answers one request of a gateway.
 pub async fn call(host: Arc<Host>, request: Request, body: Body) -> Answer {
     let _counted = host.load_meter().enter();
+    let (kind, node, began) = (request.kind(), host.id().0, Instant::now());
+    let answer = context::traced(Side::Server, kind, node, answer(host.clone(), request, body)).await;
+    let micros = began.elapsed().as_micros() as u64;
+    match &answer {
+        Ok(_) => tracing::debug!(kind, micros, "answered"),
+        Err(error) => tracing::debug!(kind, micros, %error, "refused"),
+    }
+    answer
+}
+
+async fn answer(host: Arc<Host>, request: Request, body: Body) -> Answer {
     let done = |response| Ok((response, Body::empty()));
     match request {
         Request::Write(write) => {

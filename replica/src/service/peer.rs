@@ -7,13 +7,16 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use holdfast_wire::bucket::AckMode;
+use holdfast_wire::context::{self, Context};
 use holdfast_wire::error::CallError;
 use holdfast_wire::id::GroupId;
+use holdfast_wire::request::Request;
 use holdfast_wire::scrub::SCRUB;
 use holdfast_wire::service::Body;
 use holdfast_wire::transport::{CALL, HEARTBEATS, decode, encode, serve_heartbeats};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::upload::{self, BlobAsk, HOLDS, RECLAIM};
 use crate::blob::peer as blob_peer;
@@ -44,7 +47,12 @@ type Answered = Result<(Bytes, Body), CallError>;
 pub fn handle(host: Arc<Host>, path: &str, head: Bytes, payload: Body) -> BoxFuture<'static, Answered> {
     match path {
         CALL => async move {
-            let (response, body) = super::call(host, decode(&head)?, payload).await?;
+            let (context, request): (Context, Request) = decode(&head)?;
+            let answering = context::within(context, super::call(host, request, payload));
+            let (response, body) = match context.request {
+                Some(id) => answering.instrument(tracing::info_span!("call", %id)).await?,
+                None => answering.await?,
+            };
             Ok((encode(&response), body))
         }
         .boxed(),

@@ -22,6 +22,12 @@ pub fn find() -> Result<PathBuf, NoBinary> {
     if path.is_file() { Ok(path) } else { Err(NoBinary(path)) }
 }
 
+/// The program that behaves as the next release (`examples/later_release.rs`), built beside `binary`.
+pub fn later(binary: &Path) -> Result<PathBuf, NoBinary> {
+    let path = binary.with_file_name("examples").join("later_release");
+    if path.is_file() { Ok(path) } else { Err(NoBinary(path)) }
+}
+
 /// Waits until no other test of this build directory runs a cluster. The lock lasts as long as the file is open.
 pub async fn turn(binary: &Path) -> io::Result<File> {
     let path = binary.with_file_name(".holdfast-cluster-turn");

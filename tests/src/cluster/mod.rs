@@ -12,6 +12,7 @@ use crate::client::plain::{self, HttpError};
 use crate::client::sign::Keys;
 use crate::wait::{self, TimedOut};
 
+pub mod balancer;
 pub mod binary;
 pub mod node;
 pub mod ports;
@@ -283,12 +284,18 @@ impl Cluster {
         Ok(count)
     }
 
+    /// Prepares one more node and starts nothing; its number.
+    pub fn prepare(&mut self, name: &str) -> usize {
+        let at = self.nodes.len();
+        let node = self.make(at, name);
+        self.nodes.push(node);
+        at
+    }
+
     /// Starts one more node and waits until it is ready; its number.
     pub async fn add(&mut self, name: &str) -> Result<usize, ClusterError> {
-        let at = self.nodes.len();
-        let mut node = self.make(at, name);
-        node.start()?;
-        self.nodes.push(node);
+        let at = self.prepare(name);
+        self.nodes[at].start()?;
         self.node_ready(at).await?;
         Ok(at)
     }

@@ -45,6 +45,11 @@ impl Node {
         }
     }
 
+    /// Its next start is of another program.
+    pub fn becomes(&mut self, binary: &Path) {
+        self.binary = binary.into();
+    }
+
     /// Starts it; a process that still runs is left alone.
     pub fn start(&mut self) -> io::Result<()> {
         if self.is_running() {

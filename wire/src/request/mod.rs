@@ -55,6 +55,22 @@ pub enum Request {
     Backup(BackupRequest),
 }
 
+impl Request {
+    /// What kind it is of, for logs and traces.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Write(_) => "write",
+            Self::UploadBlob { .. } => "upload-blob",
+            Self::DropBlob { .. } => "drop-blob",
+            Self::Read(_) => "read",
+            Self::Root(_) => "root",
+            Self::View => "view",
+            Self::TransferLeader { .. } => "transfer-leader",
+            Self::Backup(_) => "backup",
+        }
+    }
+}
+
 /// An answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {

@@ -22,9 +22,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::shared::{Answered, SHARED_MAX, SharedConnection};
-use super::{ALONE, SHARED, decode, join, split};
+use super::{ALONE, Complaints, SHARED, decode, join, split};
 use crate::error::CallError;
-use crate::handshake::{self, ClusterSecret, Identity};
+use crate::handshake::{self, ClusterSecret, HandshakeError, Identity};
 use crate::id::{ClusterId, NodeId};
 use crate::seam::{Connection, Seams};
 use crate::service::Body;
@@ -64,6 +64,7 @@ struct Shared {
     secret: ClusterSecret,
     idle: Mutex<HashMap<Target, Vec<Idle>>>,
     in_common: Mutex<HashMap<Target, InCommon>>,
+    complaints: Complaints,
     /// Owns the tasks that drive connections; each ends with its connection.
     tasks: TaskTracker,
 }
@@ -77,6 +78,7 @@ impl Client {
                 secret,
                 idle: Mutex::default(),
                 in_common: Mutex::default(),
+                complaints: Complaints::default(),
                 tasks: TaskTracker::new(),
             }),
         }
@@ -226,7 +228,8 @@ impl Client {
             let wanted = Identity { cluster: target.cluster, node: target.node };
             let identity = handshake::connect(&mut *stream, &shared.secret, &*shared.seams.random, wanted)
                 .await
-                .map_err(|error| error.to_string())?;
+                .map_err(|error| self.refused(&target.address, &error))?;
+            shared.complaints.settle(&target.address);
             stream.write_u8(mode).await.map_err(|error| error.to_string())?;
             Ok::<_, String>((stream, identity))
         };
@@ -237,6 +240,19 @@ impl Client {
                 reason: format!("{}: no connection within {CONNECT_WITHIN:?}", target.address),
             }),
         }
+    }
+
+    /// What does not mend itself is told to whoever reads the log.
+    fn refused(&self, address: &str, error: &HandshakeError) -> String {
+        let said = error.to_string();
+        let lasting = matches!(
+            error,
+            HandshakeError::OtherVersion { .. } | HandshakeError::OtherCluster | HandshakeError::WrongSecret
+        );
+        if lasting && self.shared.complaints.is_news(address, &said) {
+            tracing::warn!(peer = address, "no connection: {said}");
+        }
+        said
     }
 }
 

@@ -5,6 +5,7 @@
 //! status 200, or status 503 and a [`CallError`] as head. Heads are postcard; payloads are raw bytes.
 
 mod client;
+mod complaints;
 mod remote;
 mod server;
 mod shared;
@@ -18,6 +19,7 @@ use crate::error::CallError;
 use crate::service::Body;
 
 pub use client::{Client, Target};
+pub use complaints::Complaints;
 pub use remote::{CALL, HEARTBEATS, Remote, serve_call, serve_heartbeats};
 pub use server::{Handler, Identities, serve};
 

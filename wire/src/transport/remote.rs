@@ -10,6 +10,7 @@ use futures::{FutureExt, StreamExt};
 
 use super::shared::SHARED_MAX;
 use super::{Client, Target, decode, encode};
+use crate::context;
 use crate::error::CallError;
 use crate::heartbeat::Heartbeat;
 use crate::request::{Request, RootRequest};
@@ -46,6 +47,7 @@ impl Service for Remote {
     fn call(&self, request: Request, body: Body) -> BoxFuture<'static, Answer> {
         let (client, target) = (self.client.clone(), self.target.clone());
         async move {
+            let context = context::current();
             let within = match &request {
                 Request::Write(write) => Duration::from_millis(write.deadline_ms.into()) + SLACK,
                 Request::Read(read) => Duration::from_millis(read.deadline_ms.into()) + SLACK,
@@ -60,7 +62,7 @@ impl Service for Remote {
                 | Request::TransferLeader { .. }
                 | Request::Backup(_) => CALL_WITHIN,
             };
-            let head = encode(&request);
+            let head = encode(&(context, request));
             let (head, payload) = match body.len {
                 Some(len) if len <= SHARED_MAX as u64 => {
                     let payload = body.collect(SHARED_MAX).await?;
@@ -112,9 +114,10 @@ fn read_heartbeats(payload: Body) -> impl futures::Stream<Item = Heartbeat> + Se
     })
 }
 
-/// Answers a request to [`CALL`].
+/// Answers a request to [`CALL`]: its head is whose request it is, and the request.
 pub async fn serve_call(service: Arc<dyn Service>, head: Bytes, payload: Body) -> Result<(Bytes, Body), CallError> {
-    let (response, body) = service.call(decode(&head)?, payload).await?;
+    let (context, request) = decode(&head)?;
+    let (response, body) = context::within(context, service.call(request, payload)).await?;
     Ok((encode(&response), body))
 }
 

@@ -75,6 +75,8 @@ pub async fn serve(
             }
         }
     }
+    // Whoever dials from now on is to be refused at once, not to wait for a handshake.
+    drop(listener);
     tasks.close();
     if timeout(DRAIN_WITHIN, tasks.wait()).await.is_err() {
         tracing::warn!("peer requests were still under way when the time to stop had passed");

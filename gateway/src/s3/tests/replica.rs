@@ -431,6 +431,6 @@ fn heartbeat() -> Heartbeat {
         not_ready: None,
         load: Load::default(),
         groups: statuses.collect(),
-        layout: Layout { version: 1, draining: Vec::new(), nodes: vec![node], map },
+        layout: Layout { version: 1, draining: Vec::new(), nodes: vec![node], map, copies: 1 },
     }
 }

@@ -58,7 +58,7 @@ fn genesis(draft: &mut Draft<'_>, cluster: ClusterId, layout: Layout, replicas: 
             cluster: Some(cluster),
             replicas,
             next_node,
-            layout: Layout { version, ..layout },
+            layout: Layout { version, copies: replicas, ..layout },
             ..root
         });
     }

@@ -71,6 +71,7 @@ fn records_are_these_bytes() {
                 voters: vec![NodeId(1)],
             }],
         },
+        copies: 3,
     };
     let root = Root {
         cluster: Some(ClusterId(5)),
@@ -115,7 +116,7 @@ fn records_are_these_bytes() {
         ("Applied", encode(&Progress { position: Some(position), hash: 1 << 63 }), "01010201ac0280808080808080808001"),
         ("Membership", encode_opaque(b"\x07"), "0107"),
         ("Shard", encode(&Shard { range: HashRange { first: 1, last: 2 }, epoch: Epoch(3) }), "01010203"),
-        ("Root", encode(&root), "010105030207090101016e01610176000201010100ff01040101"),
+        ("Root", encode(&root), "010105030207090101016e01610176000201010100ff0104010103"),
         ("Bucket", encode(&frozen), "0101086275636b65742d31026d65010102010000000000"),
         ("Usage", encode(&Usage { objects: 1, versions: 2, bytes: 300 }), "010102ac02"),
         (
@@ -138,7 +139,7 @@ fn records_are_these_bytes() {
             envelope(put("k", inline("b"))),
             "010106e807000001016b00000000026d650000000000000000000000000006657461672d3100000162",
         ),
-        ("genesis", envelope(Command::Root(genesis)), "010106e807040005090101016e01610176000201010100ff0104010103"),
+        ("genesis", envelope(Command::Root(genesis)), "010106e807040005090101016e01610176000201010100ff010401010303"),
     ];
     for (name, bytes, expected) in golden {
         assert_eq!(hex(&bytes), expected, "{name}");

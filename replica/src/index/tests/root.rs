@@ -40,7 +40,8 @@ impl Cluster {
         let mut cluster = Self::empty();
         let nodes = (1..=nodes).map(|id| node(id, &format!("n{id}"))).collect();
         let groups = (0..3).map(|group| place(group, voters)).collect();
-        let layout = Layout { version: 0, draining: Vec::new(), nodes, map: ShardMap { epoch: Epoch(1), groups } };
+        let map = ShardMap { epoch: Epoch(1), groups };
+        let layout = Layout { version: 0, draining: Vec::new(), nodes, map, copies: 3 };
         let genesis = RootCommand::Genesis { cluster: ClusterId(5), layout, replicas: 3 };
         assert_eq!(cluster.apply(genesis), Outcome::Done);
         cluster
