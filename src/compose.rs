@@ -14,7 +14,7 @@ use holdfast_gateway::s3::{S3Config, S3Service};
 use holdfast_gateway::server::{Gateway, GatewayConfig, GatewayError, Readiness};
 use holdfast_replica::file::Files;
 use holdfast_replica::group::Timings;
-use holdfast_replica::index::engine::{Engine, EngineError, Fjall, FjallOptions};
+use holdfast_replica::index::engine::{Engine, EngineError, Lsm, LsmOptions};
 use holdfast_replica::node::faults::Faults;
 use holdfast_replica::node::format::{self, FormatError};
 use holdfast_replica::node::{Node, NodeConfig, NodeError};
@@ -312,8 +312,8 @@ async fn start_node(
     let path = node.data.join("index");
     files.create_dir_all(&node.data).map_err(|error| StartError::Data { path: node.data.clone(), error })?;
     format::check(&**files, &node.data, config.release.format)?;
-    let options = FjallOptions { cache_bytes: config.cache_bytes, ..FjallOptions::default() };
-    let engine = Fjall::open(&path, options).map_err(|error| StartError::Index { path, error })?;
+    let options = LsmOptions { cache_bytes: config.cache_bytes, ..LsmOptions::default() };
+    let engine = Lsm::open(&path, options).map_err(|error| StartError::Index { path, error })?;
     let engine: Arc<dyn Engine> = Arc::new(engine);
     Ok(Node::start(node, seams.clone(), files.clone(), engine).await?)
 }

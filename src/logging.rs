@@ -13,8 +13,8 @@ use crate::traces::Spans;
 
 /// Libraries that say too much, or things that must not stand in a log: s3s shows whole requests, keys included; openraft
 /// calls every late answer and every stop an error, and what is fatal in it reaches the log through the node.
-const QUIET: [&str; 7] =
-    ["s3s=off", "holdfast::span=off", "openraft=off", "fjall=warn", "lsm_tree=warn", "hyper=warn", "hyper_util=warn"];
+const QUIET: [&str; 6] =
+    ["s3s=off", "holdfast::span=off", "openraft=off", "lsm_tree=warn", "hyper=warn", "hyper_util=warn"];
 
 /// Text that is no filter.
 #[derive(Debug, thiserror::Error)]

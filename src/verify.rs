@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use holdfast_replica::file::RealFiles;
-use holdfast_replica::index::engine::{Fjall, FjallOptions};
+use holdfast_replica::index::engine::{Lsm, LsmOptions};
 use holdfast_replica::verify::{Report, verify};
 use holdfast_wire::seam::Seams;
 
@@ -32,7 +32,7 @@ fn check(flags: Flags) -> Result<Report, AnyError> {
         return Err(format!("{}: no data directory of a node", data.display()).into());
     }
     let _lock = DataLock::take(&RealFiles, &data)?;
-    let engine = Fjall::open(&data.join("index"), FjallOptions::default())?;
+    let engine = Lsm::open(&data.join("index"), LsmOptions::default())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     Ok(runtime.block_on(verify(Arc::new(RealFiles), &data, Arc::new(engine), Seams::real().clock)))
 }

@@ -6,6 +6,7 @@
 
 pub mod blob;
 pub mod file;
+mod gather;
 pub mod group;
 pub mod index;
 pub mod log;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use holdfast_replica::file::Files;
-use holdfast_replica::index::engine::{Fjall, FjallOptions};
+use holdfast_replica::index::engine::{Lsm, LsmOptions};
 use holdfast_replica::index::transplant;
 use holdfast_replica::node::{NodeConfig, Restore};
 use holdfast_wire::id::{BlobId, GroupId};
@@ -53,7 +53,7 @@ pub async fn restore(
     };
     let _lock = DataLock::take(&*files, &config.data)?;
     let path = config.data.join("index");
-    let engine = Fjall::open(&path, FjallOptions::default()).map_err(|source| BackupError::Index { path, source })?;
+    let engine = Lsm::open(&path, LsmOptions::default()).map_err(|source| BackupError::Index { path, source })?;
     let mut restore = Restore::begin(config, seams, files, Arc::new(engine)).await?;
 
     let (blob_count, blob_bytes) = manifest.blobs();

@@ -5,6 +5,8 @@ use std::io;
 use holdfast_wire::error::CallError;
 use holdfast_wire::id::{BlobId, GroupId};
 
+use crate::file::is_full;
+
 /// Why a blob could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
@@ -80,17 +82,13 @@ pub enum Damage {
 
 impl BlobError {
     pub(super) fn write(doing: &'static str, source: io::Error) -> Self {
-        if is_no_space(&source) { Self::NoSpace } else { Self::Io { doing, source } }
+        if is_full(source.kind()) { Self::NoSpace } else { Self::Io { doing, source } }
     }
 
     /// Whether this node's copy is bad while another may be good.
     pub fn is_bad_copy(&self) -> bool {
         matches!(self, Self::Corrupt { .. } | Self::Unreadable { .. })
     }
-}
-
-pub(super) fn is_no_space(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl From<&BlobError> for CallError {

@@ -13,11 +13,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use holdfast_wire::id::{BlobId, GroupId};
 
-use super::error::{BlobError, Damage, is_no_space};
+use super::error::{BlobError, Damage};
 use super::format::Summing;
 use super::stats::count;
 use super::store::{Shared, absent_is_fine};
-use crate::file::{File, Open};
+use crate::file::{File, Open, is_full};
 use crate::planted::Fault;
 
 /// Bytes that make a trip to a lane worth it.
@@ -357,7 +357,7 @@ impl Finishing {
 /// A failed sync is not tried again: what it did not write may be lost and counted as written.
 fn synced(shared: &Shared, result: io::Result<()>) -> Result<(), BlobError> {
     result.map_err(|error| {
-        if is_no_space(&error) {
+        if is_full(error.kind()) {
             return BlobError::NoSpace;
         }
         tracing::error!(%error, "a sync of the blob store failed");

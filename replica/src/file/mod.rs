@@ -17,6 +17,11 @@ pub use real::RealFiles;
 pub use simulated::{Cut, Fault, SECTOR, SimulatedFiles};
 pub use slow::{Delay, SlowFiles};
 
+/// Whether an error says that the disk, or what one may use of it, is full.
+pub fn is_full(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Open {

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::gather::gather;
 use crate::log::GroupLog;
 use crate::peers::Peers;
 use crate::raft::message::{ROUND, RoundAnswer, RoundAsk, RoundQuestion};
@@ -94,8 +95,8 @@ async fn rounds(
 ) {
     let mut askers = Vec::new();
     while queue.recv_many(&mut askers, usize::MAX).await > 0 {
-        // Whoever can ask in this moment, asks: a round costs the same for one as for many.
-        tokio::task::yield_now().await;
+        // A round costs the same for one as for many.
+        gather(|| queue.len()).await;
         while let Ok(asker) = queue.try_recv() {
             askers.push(asker);
         }

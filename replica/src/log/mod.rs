@@ -41,7 +41,7 @@ use self::memory::Memory;
 use self::queue::Queue;
 use self::segment::Segment;
 use self::writer::Writer;
-use crate::file::Files;
+use crate::file::{Files, is_full};
 use crate::planted::Planted;
 use crate::position::Position;
 
@@ -230,7 +230,7 @@ impl Log {
         });
         let found = writer::Found { spares: recovered.spares, end: recovered.end, batch: recovered.batch };
         let writer = Writer::start(shared.clone(), lane, found).await.map_err(|source| match source.kind() {
-            kind if writer::is_full(kind) => LogError::NoSpace { dir: shared.dir.clone() },
+            kind if is_full(kind) => LogError::NoSpace { dir: shared.dir.clone() },
             _ => LogError::Io { dir: shared.dir.clone(), source },
         })?;
         let writer = tokio::spawn(writer.run());

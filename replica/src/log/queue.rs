@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::group::Group;
 use super::record::{SMALL_RECORD, entry_bytes};
 use super::{Failure, LogEntry};
+use crate::gather::gather;
 use crate::position::{Ballot, Position};
 
 /// Called when something is durable, or will never be.
@@ -99,14 +100,14 @@ impl Queue {
         self.waiting.lock().bytes
     }
 
-    /// Everything that waits, up to `max` bytes but at least one thing, as soon as something is worth a batch; `None`
-    /// after [`close`](Self::close), when nothing is left.
+    /// Everything that waits, up to `max` bytes but at least one thing, as soon as something is worth a batch and nobody
+    /// adds to it any more; `None` after [`close`](Self::close), when nothing is left.
     pub async fn next(&self, max: u64) -> Option<Vec<Op>> {
         loop {
             {
-                let mut waiting = self.waiting.lock();
+                let waiting = self.waiting.lock();
                 if waiting.urgent || (waiting.closed && !waiting.ops.is_empty()) {
-                    return Some(waiting.take(max));
+                    break;
                 }
                 if waiting.closed {
                     return None;
@@ -114,6 +115,10 @@ impl Queue {
             }
             self.wake.notified().await;
         }
+        // A sync costs the same for one as for many.
+        gather(|| self.waiting.lock().ops.len()).await;
+        let mut waiting = self.waiting.lock();
+        (!waiting.ops.is_empty()).then(|| waiting.take(max))
     }
 
     /// Refuses everything from now on; what waits is still written.

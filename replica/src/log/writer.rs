@@ -15,7 +15,7 @@ use super::queue::{Op, What};
 use super::record::{BLOCK, Body, Encoder, SMALL_RECORD, Start, VERSION, padded};
 use super::segment::Segment;
 use super::{Failure, Held, Place, Room, Shared};
-use crate::file::Lane;
+use crate::file::{Lane, is_full};
 use crate::planted::Fault;
 
 /// A batch ends at this many bytes, unless one thing alone is larger.
@@ -29,11 +29,6 @@ const SPARES: usize = 3;
 const QUIET: Duration = Duration::from_secs(1);
 /// How long a full disk is left alone.
 const FULL: Duration = Duration::from_millis(200);
-
-/// Whether the disk has no room.
-pub fn is_full(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
 
 /// What recovery found beside the groups.
 pub struct Found {

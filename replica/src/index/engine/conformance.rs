@@ -116,8 +116,8 @@ fn run(make: &dyn Fn() -> Box<dyn Engine>) {
     }
 }
 
-/// A fjall engine and the directory that goes with it.
-struct OnDisk(Fjall, #[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir);
+/// A lsm engine and the directory that goes with it.
+struct OnDisk(Lsm, #[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir);
 
 impl View for OnDisk {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
@@ -145,7 +145,7 @@ impl Engine for OnDisk {
 
 fn on_disk() -> OnDisk {
     let directory = tempfile::tempdir().unwrap();
-    OnDisk(Fjall::open(directory.path(), FjallOptions::default()).unwrap(), directory)
+    OnDisk(Lsm::open(directory.path(), LsmOptions::default()).unwrap(), directory)
 }
 
 #[test]
@@ -155,17 +155,17 @@ fn memory_conforms() {
 }
 
 #[test]
-fn fjall_conforms() {
+fn lsm_conforms() {
     run(&|| Box::new(on_disk()));
 }
 
 #[test]
-fn fjall_finds_everything_again_in_the_same_process() {
+fn lsm_finds_everything_again_in_the_same_process() {
     let directory = tempfile::tempdir().unwrap();
     for round in 0..3 {
-        let engine = Fjall::open(directory.path(), FjallOptions::default()).unwrap();
+        let engine = Lsm::open(directory.path(), LsmOptions::default()).unwrap();
         assert_eq!(keys(&engine, Space::Records, "", "").len(), round);
-        assert!(Fjall::open(directory.path(), FjallOptions::default()).is_err(), "one engine at a time");
+        assert!(Lsm::open(directory.path(), LsmOptions::default()).is_err(), "one engine at a time");
         let batch = vec![put(Space::Records, &format!("{round}"), "x"), put(Space::Bodies, &format!("{round}"), "y")];
         engine.write(batch, Durability::Buffered).unwrap();
     }
@@ -266,7 +266,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn fjall_behaves_as_a_map_with_frozen_views(steps in steps()) {
+    fn lsm_behaves_as_a_map_with_frozen_views(steps in steps()) {
         check(&on_disk(), steps);
     }
 }

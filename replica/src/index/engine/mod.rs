@@ -1,6 +1,6 @@
 //! The seam to the ordered key-value engine: six functions, several implementations, one conformance suite.
 
-mod fjall;
+mod lsm;
 mod memory;
 
 #[cfg(test)]
@@ -9,7 +9,7 @@ mod conformance;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use fjall::{Fjall, FjallOptions};
+pub use lsm::{Lsm, LsmOptions};
 pub use memory::Memory;
 
 /// Why an engine failed. Never a reason to go on: the process ends and the index is verified or rebuilt.
@@ -39,7 +39,7 @@ pub enum Mutation {
 /// never without the earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// The raft log has it: a lost tail is replayed.
+    /// Perhaps in memory only: the raft log has it, and a lost tail is applied again.
     Buffered,
     /// This batch and all before it.
     Synced,

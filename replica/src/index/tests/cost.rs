@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::support::*;
 use super::*;
-use crate::index::engine::{Fjall, FjallOptions};
+use crate::index::engine::{Lsm, LsmOptions};
 
 const OBJECTS: usize = 100_000;
 
@@ -38,7 +38,7 @@ fn cost() {
     let directory = tempfile::tempdir().unwrap();
     let name = |i: usize| format!("logs/2026/{:03}/object-{:08}", i * 7919 % 1000, i);
     println!("at start: RSS {} MiB", memory_mib());
-    let index = shard(Arc::new(Fjall::open(directory.path(), FjallOptions::default()).unwrap()));
+    let index = shard(Arc::new(Lsm::open(directory.path(), LsmOptions::default()).unwrap()));
     println!("open: RSS {} MiB", memory_mib());
     let mut log = Log::default();
     log.apply(&index, 1, Command::InstallBucket(bucket(1)));

@@ -2,7 +2,7 @@
 
 use super::support::*;
 use super::*;
-use crate::index::engine::{Fjall, FjallOptions, View};
+use crate::index::engine::{Lsm, LsmOptions, View};
 use crate::index::requests::{KEEP, KEEP_MS};
 
 /// Applies a mixed bag of writes, `count` of them.
@@ -30,7 +30,7 @@ fn started(engine: Arc<dyn Engine>) -> (Index, Log) {
 #[test]
 fn a_dropped_engine_opened_again_has_everything() {
     let directory = tempfile::tempdir().unwrap();
-    let open = || Arc::new(Fjall::open(directory.path(), FjallOptions::default()).unwrap());
+    let open = || Arc::new(Lsm::open(directory.path(), LsmOptions::default()).unwrap());
     let (index, mut log) = started(open());
     work(&index, &mut log, 300);
     let (applied, all, usage) = (index.applied(), rows(&index), index.usage(BucketId(1)));
@@ -66,9 +66,9 @@ fn replaying_what_a_power_cut_took_gives_the_same_state() {
 #[test]
 fn a_snapshot_is_one_moment_and_installs_as_it_was() {
     let directory = tempfile::tempdir().unwrap();
-    let fjall: Arc<dyn Engine> = Arc::new(Fjall::open(directory.path(), FjallOptions::default()).unwrap());
+    let lsm: Arc<dyn Engine> = Arc::new(Lsm::open(directory.path(), LsmOptions::default()).unwrap());
     for (from, to) in [
-        (Arc::new(Memory::new()) as Arc<dyn Engine>, fjall.clone()),
+        (Arc::new(Memory::new()) as Arc<dyn Engine>, lsm.clone()),
         (Arc::new(Memory::new()), Arc::new(Memory::new()) as Arc<dyn Engine>),
     ] {
         let (index, mut log) = started(from);
@@ -220,7 +220,7 @@ fn a_repeated_request_gets_the_first_outcome_also_of_a_refusal() {
 #[test]
 fn reads_of_one_reader_agree_while_entries_are_applied() {
     let directory = tempfile::tempdir().unwrap();
-    let (index, mut log) = started(Arc::new(Fjall::open(directory.path(), FjallOptions::default()).unwrap()));
+    let (index, mut log) = started(Arc::new(Lsm::open(directory.path(), LsmOptions::default()).unwrap()));
     log.apply(&index, 5, put("a", inline("0")));
     let writes = 2000;
     std::thread::scope(|scope| {

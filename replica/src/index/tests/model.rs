@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::support::*;
 use super::*;
-use crate::index::engine::{Fjall, FjallOptions};
+use crate::index::engine::{Lsm, LsmOptions};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -340,7 +340,7 @@ proptest! {
                 None => engines.set(engines.get() + 1),
             }
             let place = directory.path().join(engines.get().to_string());
-            Arc::new(Fjall::open(&place, FjallOptions::default()).unwrap())
+            Arc::new(Lsm::open(&place, LsmOptions::default()).unwrap())
         });
     }
 }
