@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use holdfast_wire::backup::BackupRequest;
+use holdfast_wire::bucket::ReadMode;
 use holdfast_wire::error::CallError;
 use holdfast_wire::fault::{FAULT, FaultAnswer, FaultOrder, FaultState};
 use holdfast_wire::heartbeat::{ClusterView, Heartbeat, NodeInfo};
 use holdfast_wire::id::{BlobId, GroupId, NodeId, RequestId};
-use holdfast_wire::request::{Request, Response, RootRefusal, RootRequest};
+use holdfast_wire::request::{Freshness, Read, ReadRequest, Request, Response, RootRefusal, RootRequest};
 use holdfast_wire::scrub::{SCRUB, ScrubOrder, ScrubState};
 use holdfast_wire::seam::Random;
 use holdfast_wire::service::{Body, Service};
@@ -145,6 +146,18 @@ impl Cluster {
     pub async fn root(&self, request: RootRequest) -> Result<Response, OperationError> {
         let view = self.view().await.ok_or(OperationError::NoView)?;
         self.call_leader(&view, GroupId::ROOT, Request::Root(request)).await
+    }
+
+    /// Asks the leader of every shard the same; their answers, as of now.
+    pub async fn every_shard(&self, read: &Read) -> Result<Vec<Response>, OperationError> {
+        let view = self.view().await.ok_or(OperationError::NoView)?;
+        let asks = view.layout.map.shards().map(|place| {
+            let freshness = Freshness::Mode(ReadMode::Strong);
+            let deadline_ms = ASK_WITHIN.as_millis() as u32;
+            let request = ReadRequest { group: place.group, freshness, deadline_ms, read: read.clone() };
+            self.call_leader(&view, place.group, Request::Read(request))
+        });
+        futures::future::try_join_all(asks).await
     }
 
     /// All rows of a group as of now, from any of its members: the log index of which they are, and the framed chunks.

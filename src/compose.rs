@@ -235,7 +235,8 @@ impl Process {
         let cluster = Cluster::new(views, client, seams.random.clone());
         let ops = Arc::new(Ops::new(config.release.version, cluster.clone(), files, names, sources));
         let root = config.root.as_ref().map(|root| root.access.clone());
-        let access = Access::new(cluster.clone(), &secret(&config), seams.clone(), root, audit);
+        let access = Access::new(cluster.clone(), &secret(&config), seams.clone(), root, audit)
+            .with_day(config.lifecycle_day_ms);
         if let Some(wish) = provision {
             buckets.spawn(stop.clone().run_until_cancelled_owned(bring_about(access.clone(), wish)));
         }

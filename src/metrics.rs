@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use holdfast_gateway::router::{Cause, RouterMetrics};
 use holdfast_replica::node::NodeMetrics;
+use holdfast_wire::usage::{Quota, Usage};
 
 pub use self::process::Process;
 use crate::status::{Health, Status};
@@ -148,7 +149,9 @@ fn cluster(page: &mut Page, status: &Status) {
 /// What the nodes of this process count, by name.
 pub fn nodes(counted: &[(String, NodeMetrics)]) -> String {
     type Of = fn(&NodeMetrics) -> u64;
-    let metrics: [(&str, &str, &str, Of); 27] = [
+    type Held = fn(&Usage) -> u64;
+    type Bound = fn(&Quota) -> Option<u64>;
+    let metrics: [(&str, &str, &str, Of); 28] = [
         ("holdfast_log_syncs_total", "counter", "Syncs of the log.", |m| m.log.syncs),
         ("holdfast_log_written_bytes_total", "counter", "Bytes written to the log.", |m| m.log.bytes_written),
         ("holdfast_log_entries_total", "counter", "Entries written to the log.", |m| m.log.entries),
@@ -177,6 +180,9 @@ pub fn nodes(counted: &[(String, NodeMetrics)]) -> String {
         ("holdfast_lifecycle_uploads_total", "counter", "Uploads that lifecycle rules aborted.", |m| {
             m.lifecycle.uploads
         }),
+        ("holdfast_lifecycle_last_seconds", "gauge", "When something was due last, Unix time; 0: never.", |m| {
+            m.lifecycle.last_ms / 1000
+        }),
         ("holdfast_blob_fetched_total", "counter", "Blobs fetched from other nodes.", |m| m.repaired_blobs),
         ("holdfast_collect_blobs_total", "counter", "Blobs reclaimed that nothing named any more.", |m| {
             m.collected_blobs
@@ -197,7 +203,36 @@ pub fn nodes(counted: &[(String, NodeMetrics)]) -> String {
         ("holdfast_index_disk_bytes", "gauge", "Bytes of the index on disk.", |m| m.engine.disk_bytes),
         ("holdfast_index_memory_bytes", "gauge", "Bytes of the index buffered in memory.", |m| m.engine.memory_bytes),
     ];
+    let held: [(&str, &str, Held); 5] = [
+        ("holdfast_bucket_objects", "Current objects, in the shards that the node leads.", |usage| usage.objects),
+        ("holdfast_bucket_versions", "Older versions and delete markers, likewise.", |usage| usage.versions),
+        ("holdfast_bucket_bytes", "Bytes of all versions, likewise.", |usage| usage.bytes),
+        ("holdfast_bucket_uploads", "Open uploads, likewise.", |usage| usage.uploads),
+        ("holdfast_bucket_upload_bytes", "Bytes of the parts of open uploads, likewise.", |usage| usage.part_bytes),
+    ];
+    let quotas: [(&str, &str, Bound); 2] = [
+        ("holdfast_bucket_quota_bytes", "Bytes that the bucket may hold, if that is bounded.", |quota| quota.bytes),
+        ("holdfast_bucket_quota_objects", "Objects and versions that it may hold, likewise.", |quota| quota.objects),
+    ];
     let mut page = Page(String::new());
+    for (name, help, of) in held {
+        page.family(name, "gauge", help);
+        for (node, counted) in counted {
+            for (bucket, usage) in &counted.buckets.held {
+                page.sample(name, &[("node", node), ("bucket", bucket)], of(usage));
+            }
+        }
+    }
+    for (name, help, of) in quotas {
+        page.family(name, "gauge", help);
+        for (_, counted) in counted {
+            for (bucket, quota) in &counted.buckets.quotas {
+                if let Some(bound) = of(quota) {
+                    page.sample(name, &[("bucket", bucket)], bound);
+                }
+            }
+        }
+    }
     for (name, kind, help, of) in metrics {
         page.family(name, kind, help);
         for (node, counted) in counted {

@@ -65,6 +65,7 @@ fn of_root(refusal: RootRefusal) -> S3Error {
         RootRefusal::BucketBusy => conflict(),
         RootRefusal::BucketNotEmpty => s3_error!(BucketNotEmpty),
         RootRefusal::BucketState(conflict) => custom("InvalidBucketState", StatusCode::CONFLICT, conflict.to_string()),
+        RootRefusal::QuotaExceeded => quota_exceeded(),
         RootRefusal::NoSuchNode | RootRefusal::TooFewNodes | RootRefusal::Identity(_) => {
             S3Error::with_message(S3ErrorCode::InvalidRequest, refusal.to_string())
         }
@@ -87,8 +88,13 @@ fn of_shard(refusal: Refusal) -> S3Error {
         Refusal::InvalidPart { .. } => s3_error!(InvalidPart),
         Refusal::InvalidPartOrder => s3_error!(InvalidPartOrder),
         Refusal::PartTooSmall { .. } => s3_error!(EntityTooSmall),
-        Refusal::SourceChanged | Refusal::WrongShard => slow_down(),
+        Refusal::QuotaExceeded => quota_exceeded(),
+        Refusal::SourceChanged | Refusal::WrongShard | Refusal::ShareUsedUp { .. } => slow_down(),
     }
+}
+
+fn quota_exceeded() -> S3Error {
+    custom("QuotaExceeded", StatusCode::FORBIDDEN, "The bucket's quota is used up.")
 }
 
 fn of_read(reason: NotRead) -> S3Error {

@@ -1,4 +1,4 @@
-//! `holdfast user|group|role|key|policy|bucket|explain|provision`: what a command line asks the admin API.
+//! `holdfast user|group|role|key|policy|bucket|lifecycle|explain|provision`: what a command line asks the admin API.
 
 use std::path::PathBuf;
 
@@ -32,7 +32,8 @@ pub enum Body {
 }
 
 /// The names of the commands.
-pub const COMMANDS: [&str; 8] = ["user", "group", "role", "key", "policy", "bucket", "explain", "provision"];
+pub const COMMANDS: [&str; 9] =
+    ["user", "group", "role", "key", "policy", "bucket", "lifecycle", "explain", "provision"];
 
 fn named(what: &'static str) -> Arg {
     Arg::new("NAME").required(true).help(what)
@@ -124,6 +125,15 @@ pub fn commands(with: &dyn Fn(Command) -> Command) -> Vec<Command> {
             )))
             .subcommand(leaf("remove", "Remove an empty bucket").arg(named("The bucket")))
             .subcommand(
+                leaf("usage", "Show what buckets hold").arg(Arg::new("NAME").help("The bucket; all without it")),
+            )
+            .subcommand(
+                leaf("quota", "Set what a bucket may hold, and show it")
+                    .arg(named("The bucket"))
+                    .arg(option("bytes", "SIZE", "Like 10GiB or 500MB, parts of open uploads included; or none"))
+                    .arg(option("objects", "COUNT", "Objects, older versions and delete markers; or none")),
+            )
+            .subcommand(
                 leaf("policy", "Set or remove a bucket's policy")
                     .arg(named("The bucket"))
                     .arg(
@@ -132,6 +142,16 @@ pub fn commands(with: &dyn Fn(Command) -> Command) -> Vec<Command> {
                             .help("File with IAM's JSON; - is the standard input"),
                     )
                     .arg(switch("remove", "Remove it").conflicts_with("FILE")),
+            ),
+        parent("lifecycle", "Lifecycle rules: what goes by itself")
+            .subcommand(leaf("show", "Show a bucket's rules, and what was done").arg(named("The bucket")))
+            .subcommand(
+                leaf("dry-run", "Show what of a bucket will go, and when; nothing is changed")
+                    .arg(named("The bucket"))
+                    .arg(
+                        option("limit", "COUNT", "How many, from the first (100)")
+                            .value_parser(clap::value_parser!(u32)),
+                    ),
             ),
         leaf("explain", "Say whether a key may do something, and which statement decides")
             .arg(option("key", "ACCESS-KEY", "The key that asks; anonymous without it"))
@@ -166,7 +186,8 @@ fn wishes(matches: &ArgMatches) -> Map<String, Value> {
     if set(matches, "enable") || set(matches, "disable") {
         wish.insert("enabled".to_owned(), Value::Bool(set(matches, "enable")));
     }
-    for (argument, name) in [("expires", "expires"), ("owner", "owner"), ("access-key", "access_key")] {
+    let texts = ["expires", "owner", "bytes", "objects"].map(|name| (name, name));
+    for (argument, name) in texts.into_iter().chain([("access-key", "access_key")]) {
         if let Some(value) = text(matches, argument) {
             wish.insert(name.to_owned(), Value::String(value));
         }
@@ -204,6 +225,7 @@ pub fn question(command: &str, matches: &ArgMatches) -> Question {
     let Some((verb, matches)) = matches.subcommand() else { unreachable!("clap requires a subcommand") };
     let plural = match command {
         "policy" => "policies".to_owned(),
+        "lifecycle" => "buckets".to_owned(),
         other => format!("{other}s"),
     };
     let name = text(matches, "NAME").unwrap_or_default();
@@ -219,6 +241,15 @@ pub fn question(command: &str, matches: &ArgMatches) -> Question {
             ask("POST", "/v1/keys".to_owned(), Body::Json(Value::Object(wish)))
         }
         ("policy", _) => ask("PUT", one, Body::Document(file())),
+        ("bucket", "usage") if name.is_empty() => ask("GET", "/v1/usage".to_owned(), Body::None),
+        ("bucket", "usage") => ask("GET", one + "/usage", Body::None),
+        ("bucket", "quota") => ask("PUT", one + "/quota", Body::Json(Value::Object(wish))),
+        ("lifecycle", "show") => ask("GET", one + "/lifecycle", Body::None),
+        ("lifecycle", _) => {
+            let limit = matches.try_get_one::<u32>("limit").ok().flatten();
+            let query = limit.map(|limit| format!("?limit={limit}")).unwrap_or_default();
+            ask("GET", one + "/lifecycle/due" + &query, Body::None)
+        }
         ("bucket", "policy") if set(matches, "remove") => ask("DELETE", one + "/policy", Body::None),
         ("bucket", "policy") => ask("PUT", one + "/policy", Body::Document(file())),
         ("role", _) => match text(matches, "trust") {

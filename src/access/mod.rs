@@ -7,6 +7,7 @@ pub mod audit;
 pub mod command;
 pub mod edit;
 pub mod explain;
+pub mod limits;
 pub mod print;
 pub mod provision;
 pub mod view;
@@ -20,6 +21,7 @@ use holdfast_wire::configuration::{BucketChange, Document};
 use holdfast_wire::handshake::ClusterSecret;
 use holdfast_wire::id::{BucketName, RequestId};
 use holdfast_wire::identity::{EntityKind, Identities, IdentityChange, IdentityRefusal};
+use holdfast_wire::lock::DAY_MS;
 use holdfast_wire::placement::Placement;
 use holdfast_wire::request::{Response, RootRefusal, RootRequest};
 use holdfast_wire::seal::Seal;
@@ -100,6 +102,7 @@ pub struct Access {
     /// The root key's public half, where this process knows it.
     root: Option<Arc<str>>,
     audit: audit::Log,
+    day_ms: u64,
 }
 
 impl Access {
@@ -111,7 +114,22 @@ impl Access {
         root: Option<String>,
         audit: audit::Log,
     ) -> Self {
-        Self { cluster, seal: Seal::new(secret, KEYS), seams, root: root.map(Arc::from), audit }
+        Self { cluster, seal: Seal::new(secret, KEYS), seams, root: root.map(Arc::from), audit, day_ms: DAY_MS }
+    }
+
+    /// With days of lifecycle rules that last so many milliseconds.
+    pub fn with_day(self, day_ms: u64) -> Self {
+        Self { day_ms, ..self }
+    }
+
+    /// How long a day is in lifecycle rules, milliseconds.
+    pub fn day_ms(&self) -> u64 {
+        self.day_ms
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
     }
 
     /// What seals secrets.

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::limits::{QuotaWish, RuleEntry};
 use super::{Access, AccessError, edit};
 
 /// The file.
@@ -123,6 +124,10 @@ pub struct BucketEntry {
     pub policy: Option<Value>,
     /// The file that has it, beside this one.
     pub policy_file: Option<PathBuf>,
+    /// What it may hold; what is left out stays as it is.
+    pub quota: Option<QuotaWish>,
+    /// Its lifecycle rules: these and no others.
+    pub lifecycle: Option<Vec<RuleEntry>>,
 }
 
 /// Why a file cannot be applied.
@@ -157,6 +162,14 @@ pub enum BadFile {
     /// A process without a root key cannot say whose a bucket is.
     #[error("bucket {0:?} needs an owner: the process asked knows no root key")]
     NoOwner(String),
+    /// A value that cannot be.
+    #[error("{what} cannot be {value:?}")]
+    Value {
+        /// Of what.
+        what: String,
+        /// The value.
+        value: String,
+    },
 }
 
 /// What was done.
@@ -309,6 +322,16 @@ impl Access {
                 self.set_bucket_policy(name, Some(text)).await?;
                 applied.changed.push(format!("policy of bucket {name}"));
             }
+        }
+        if let Some(quota) = &wish.quota
+            && self.set_quota(name, quota).await?.1
+        {
+            applied.changed.push(format!("quota of bucket {name}"));
+        }
+        if let Some(rules) = &wish.lifecycle
+            && self.set_lifecycle(&bucket, rules).await?
+        {
+            applied.changed.push(format!("lifecycle of bucket {name}"));
         }
         Ok(())
     }

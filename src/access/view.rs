@@ -98,7 +98,8 @@ pub struct BucketView {
     pub policy: Option<Value>,
 }
 
-fn time(ms: u64) -> String {
+/// A time, RFC 3339.
+pub fn time(ms: u64) -> String {
     let moment = OffsetDateTime::from_unix_timestamp((ms / 1000) as i64).ok();
     moment.and_then(|moment| moment.format(&Rfc3339).ok()).unwrap_or_else(|| ms.to_string())
 }

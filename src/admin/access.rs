@@ -20,7 +20,7 @@ use crate::access::{Access, AccessError};
 use crate::cluster::OperationError;
 use crate::http::{Content, error, json};
 
-type Answered = Result<Response<Content>, AccessError>;
+pub(super) type Answered = Result<Response<Content>, AccessError>;
 
 /// What to make of a bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -191,7 +191,7 @@ pub const ROUTES: &[Route] = &[
     ),
 ];
 
-fn wish<T: serde::de::DeserializeOwned>(ask: &Ask) -> Result<T, AccessError> {
+pub(super) fn wish<T: serde::de::DeserializeOwned>(ask: &Ask) -> Result<T, AccessError> {
     ask.body().map_err(|problem| AccessError::File(BadFile::Syntax { path: "body".into(), reason: problem }))
 }
 
@@ -223,7 +223,7 @@ async fn changed(
 }
 
 /// Does it and writes down that it was done.
-fn audited(
+pub(super) fn audited(
     context: Arc<Context>,
     ask: Ask,
     what: &'static str,
@@ -325,7 +325,7 @@ async fn provision(access: Access, ask: Arc<Ask>) -> Answered {
     Ok(json(StatusCode::OK, &access.provision(&wish).await?))
 }
 
-fn answer(outcome: Answered) -> Response<Content> {
+pub(super) fn answer(outcome: Answered) -> Response<Content> {
     let problem = match outcome {
         Ok(response) => return response,
         Err(problem) => problem,

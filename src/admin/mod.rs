@@ -9,6 +9,7 @@ pub mod access;
 pub mod backup;
 pub mod cluster;
 pub mod fault;
+pub mod limits;
 pub mod openapi;
 pub mod route;
 pub mod scrub;
@@ -30,9 +31,18 @@ use crate::http::{Content, Handler, error};
 
 /// Everything that the API answers, in the order of its documentation.
 pub fn routes() -> impl Iterator<Item = &'static Route> {
-    [openapi::ROUTES, cluster::ROUTES, access::ROUTES, fault::ROUTES, scrub::ROUTES, backup::ROUTES, trace::ROUTES]
-        .into_iter()
-        .flatten()
+    [
+        openapi::ROUTES,
+        cluster::ROUTES,
+        access::ROUTES,
+        limits::ROUTES,
+        fault::ROUTES,
+        scrub::ROUTES,
+        backup::ROUTES,
+        trace::ROUTES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// What handlers work with.

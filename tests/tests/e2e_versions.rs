@@ -297,6 +297,8 @@ async fn locked_versions_stay() {
             let hold = ObjectLockLegalHold::builder().status(status).build();
             s3.put_object_legal_hold().bucket(BUCKET).key("k").version_id(&by_default).legal_hold(hold).send()
         };
+        let held = || s3.get_object_legal_hold().bucket(BUCKET).key("k").version_id(&by_default).send();
+        refused(held().await, "NoSuchObjectLockConfiguration");
         hold(ObjectLockLegalHoldStatus::On).await?;
         let bypassed = || delete("k", &by_default).bypass_governance_retention(true).send();
         refused(bypassed().await, "AccessDenied");

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::Lifecycle;
 use crate::lock::BucketLock;
+use crate::usage::Quota;
 
 /// Everything that is configured. The default is a bucket as it is made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub struct Configuration {
     pub lock: Option<BucketLock>,
     /// What goes by itself, and when.
     pub lifecycle: Option<Lifecycle>,
+    /// What it may hold.
+    pub quota: Option<Quota>,
     /// Documents that only gateways read, as their handlers wrote them.
     pub documents: BTreeMap<Document, String>,
 }
@@ -61,4 +64,6 @@ pub enum BucketChange {
     Lifecycle(Option<Lifecycle>),
     /// Sets or removes a document.
     Document(Document, Option<String>),
+    /// Sets or removes the quota.
+    Quota(Option<Quota>),
 }

@@ -62,8 +62,8 @@ pub struct Retention {
 pub struct ObjectLock {
     /// Until when it must stay.
     pub retention: Option<Retention>,
-    /// It must stay until this is taken back.
-    pub legal_hold: bool,
+    /// It must stay until this is taken back; `None`: nobody ever said.
+    pub legal_hold: Option<bool>,
 }
 
 impl ObjectLock {
@@ -72,7 +72,12 @@ impl ObjectLock {
         let retained = self.retention.is_some_and(|retention| {
             retention.until_ms > now_ms && !(bypass && retention.mode == LockMode::Governance)
         });
-        self.legal_hold || retained
+        self.is_held() || retained
+    }
+
+    /// Whether it is under a legal hold.
+    pub fn is_held(&self) -> bool {
+        self.legal_hold == Some(true)
     }
 
     /// Whether the retention may become `next` at `now_ms`: one in force may be made longer by anybody; made shorter,
@@ -92,7 +97,7 @@ mod tests {
     const C: LockMode = LockMode::Compliance;
 
     fn lock(mode: LockMode, until_ms: u64) -> ObjectLock {
-        ObjectLock { retention: Some(Retention { mode, until_ms }), legal_hold: false }
+        ObjectLock { retention: Some(Retention { mode, until_ms }), legal_hold: None }
     }
 
     #[test]
@@ -100,7 +105,7 @@ mod tests {
         assert!(!ObjectLock::default().holds(0, false));
         assert!(lock(G, 10).holds(9, false) && !lock(G, 10).holds(10, false) && !lock(G, 10).holds(9, true));
         assert!(lock(C, 10).holds(9, true) && !lock(C, 10).holds(10, true));
-        assert!(ObjectLock { legal_hold: true, ..lock(G, 10) }.holds(99, true));
+        assert!(ObjectLock { legal_hold: Some(true), ..lock(G, 10) }.holds(99, true));
     }
 
     #[test]

@@ -54,8 +54,9 @@ impl RawLock {
             }
         };
         let legal_hold = match self.hold.as_ref().map(ObjectLockLegalHoldStatus::as_str) {
-            None | Some("OFF") => false,
-            Some("ON") => true,
+            None => None,
+            Some("OFF") => Some(false),
+            Some("ON") => Some(true),
             Some(_) => return Err(s3_error!(InvalidArgument, "Legal Hold must be either of 'ON' or 'OFF'")),
         };
         Ok(ObjectLock { retention, legal_hold })
@@ -99,7 +100,14 @@ pub fn shown_until(lock: &ObjectLock) -> Option<Timestamp> {
 
 /// `x-amz-object-lock-legal-hold`
 pub fn shown_hold(lock: &ObjectLock) -> Option<ObjectLockLegalHoldStatus> {
-    lock.legal_hold.then(|| ObjectLockLegalHoldStatus::from_static(ObjectLockLegalHoldStatus::ON))
+    lock.legal_hold.map(hold_status)
+}
+
+fn hold_status(on: bool) -> ObjectLockLegalHoldStatus {
+    ObjectLockLegalHoldStatus::from_static(match on {
+        true => ObjectLockLegalHoldStatus::ON,
+        false => ObjectLockLegalHoldStatus::OFF,
+    })
 }
 
 fn bucket_lock(configuration: Option<ObjectLockConfiguration>) -> S3Result<BucketLock> {
@@ -280,8 +288,8 @@ pub async fn legal_hold(
 ) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
     let input = &mut req.input;
     let object = s3.lockable(&req.headers, subject!(input)).await?;
-    let status = if object.detail.lock.legal_hold { "ON" } else { "OFF" };
-    let status = Some(ObjectLockLegalHoldStatus::from_static(status));
+    let hold = object.detail.lock.legal_hold.ok_or_else(no_lock)?;
+    let status = Some(hold_status(hold));
     Ok(S3Response::new(GetObjectLegalHoldOutput { legal_hold: Some(ObjectLockLegalHold { status }) }))
 }
 
@@ -339,7 +347,7 @@ mod tests {
         let retention = Some(Retention { mode: LockMode::Compliance, until_ms: 5000 });
         assert_eq!(
             raw(Some("COMPLIANCE"), Some(5000), Some("ON")).unwrap(),
-            ObjectLock { retention, legal_hold: true }
+            ObjectLock { retention, legal_hold: Some(true) }
         );
         for refused in [
             raw(Some("COMPLIANCE"), None, None),

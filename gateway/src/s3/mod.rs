@@ -28,7 +28,7 @@ mod request;
 mod tagging;
 mod tags;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod unconfigured;
 mod uploads;
 mod version;
@@ -119,6 +119,11 @@ macro_rules! operations {
                 }
             )*
         }
+
+        /// Every operation that is carried out: its method, how, and by what.
+        #[cfg(test)]
+        pub(crate) const OPERATIONS: &[(&str, &str, &str)] =
+            &[$((stringify!($name), stringify!($how), stringify!($what))),*];
     };
     (@ = $s3:ident $req:ident $what:path) => { $what($s3, $req).await };
     (@ - $s3:ident $req:ident $what:path) => {

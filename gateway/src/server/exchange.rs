@@ -437,6 +437,12 @@ fn complete(response: Response<s3s::Body>, signed: &Signed, completion: &Complet
         vec![("Resource", completion.uri.path()), ("RequestId", completion.id.as_str()), ("HostId", host)];
     let explained = match error_xml::code(&text) {
         Some("SignatureDoesNotMatch") => signed.explain(),
+        // Clients that were not told a region take it from here.
+        Some("AuthorizationHeaderMalformed") => {
+            let expected = error_xml::message(&text).and_then(|text| text.split_once("; expecting "));
+            let name = |quoted: &str| quoted.replace("&apos;", "").replace(['\'', '.'], "");
+            expected.map(|(_, quoted)| vec![("Region", name(quoted))]).unwrap_or_default()
+        }
         _ => Vec::new(),
     };
     elements.extend(explained.iter().map(|(name, value)| (*name, value.as_str())));

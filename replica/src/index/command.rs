@@ -16,6 +16,7 @@ use holdfast_wire::id::{BucketId, BucketName, ClusterId, Epoch, GroupId, NodeId,
 use holdfast_wire::identity::IdentityChange;
 use holdfast_wire::placement::{HashRange, Placement};
 use holdfast_wire::request::{RootRefusal, Write, WriteOutcome};
+use holdfast_wire::usage::{Share, Usage};
 use serde::{Deserialize, Serialize};
 
 /// The version of the envelope's bytes.
@@ -105,6 +106,31 @@ pub enum Command {
     Collect {
         /// Unix milliseconds.
         before_ms: u64,
+    },
+    /// A step of sharing out a bucket's quota (shards). Gives [`Outcome::Shared`], or [`Outcome::None`] where it comes
+    /// too late.
+    Quota {
+        /// The bucket.
+        bucket: BucketId,
+        /// Root's log index of the round: later rounds end earlier ones.
+        round: u64,
+        /// The step.
+        step: QuotaStep,
+    },
+}
+
+/// A step of sharing out a quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum QuotaStep {
+    /// Gives back what the share has beyond what the bucket holds here and so much to spare.
+    Return {
+        /// What is kept.
+        spare: Share,
+    },
+    /// Sets the share, if this round is the last that was heard of.
+    Take {
+        /// What the bucket may hold here.
+        share: Share,
     },
 }
 
@@ -215,6 +241,8 @@ pub enum RootCommand {
         /// All of them or none.
         changes: Vec<IdentityChange>,
     },
+    /// Draws the number of a round of sharing out a quota: the entry's log index.
+    BeginRound,
 }
 
 /// What lifecycle rules made go.
@@ -257,6 +285,15 @@ pub enum Outcome {
     Expired(Expired),
     /// Done, nothing to tell.
     Done,
+    /// Of [`Command::Quota`]: the shard as it is now.
+    Shared {
+        /// What it holds.
+        usage: Usage,
+        /// What it may hold.
+        share: Share,
+    },
+    /// Of [`RootCommand::BeginRound`].
+    Round(u64),
 }
 
 impl fmt::Display for Outcome {
@@ -274,6 +311,8 @@ impl fmt::Display for Outcome {
                 write!(f, "expired {objects} objects, {versions} versions, {markers} markers, {uploads} uploads")
             }
             Self::Done => f.write_str("done"),
+            Self::Shared { share, .. } => write!(f, "may hold {} bytes, {} objects", share.bytes, share.objects),
+            Self::Round(round) => write!(f, "round {round}"),
         }
     }
 }

@@ -12,9 +12,10 @@
 //! 04  Root         –                                               cluster, counters, layout
 //! 05  Buckets      bucket u64                                      bucket
 //! 06  Gone         bucket u64                                      (removed buckets; empty)
-//! 07  Usage        bucket u64                                      objects, versions, bytes
+//! 07  Usage        bucket u64                                      objects, versions, bytes, uploads, bytes of parts
 //! 08  Requests     log index u64                                   request id, time, outcome
 //! 09  Identities   –                                               users, groups, roles, policies, keys (root)
+//! 0a  Allowances   bucket u64                                      round, the shard's share of the bucket's quota
 //! 10  Objects      bucket u64 | key                                summary, detail
 //! 11  Versions     bucket u64 | key escaped | ~group u32 | ~index u64   summary, detail (newest first)
 //! 12  Uploads      bucket u64 | key escaped | time u64 | upload    upload
@@ -58,6 +59,8 @@ pub enum Table {
     Requests = 0x08,
     /// Whom the cluster knows.
     Identities = 0x09,
+    /// Shares of quotas.
+    Allowances = 0x0a,
     /// Current objects.
     Objects = 0x10,
     /// Versions that are not the current object: older ones, and delete markers.
@@ -129,7 +132,7 @@ pub fn table(table: Table) -> Suffix {
     vec![table as u8]
 }
 
-/// A key of [`Table::Buckets`], [`Table::Gone`] or [`Table::Usage`]; the beginning of all keys of one bucket in
+/// A key of [`Table::Buckets`], [`Table::Gone`], [`Table::Usage`] or [`Table::Allowances`]; the beginning of all keys of one bucket in
 /// [`Table::Objects`], [`Table::Versions`] and [`Table::Uploads`].
 pub fn bucket(table: Table, bucket: BucketId) -> Suffix {
     suffix(table, &[&bucket.0.to_be_bytes()])

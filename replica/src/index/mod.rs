@@ -7,6 +7,7 @@
 pub mod apply;
 mod chunk;
 pub mod command;
+mod due;
 pub mod engine;
 mod key;
 mod page;
@@ -29,6 +30,7 @@ use holdfast_wire::id::{BlobId, BucketId, BucketName, ClusterId, GroupId, Object
 use holdfast_wire::identity::Identities;
 use holdfast_wire::object::{Object, Part, Upload};
 use holdfast_wire::request::{ListObjects, ListPage, ListUploads, ListVersions, VersionPage};
+use holdfast_wire::usage::BucketUsage;
 use parking_lot::{Mutex, RwLock};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -259,6 +261,12 @@ impl Index {
     /// What a bucket holds in this shard.
     pub fn usage(&self, bucket: BucketId) -> Usage {
         self.0.state.read().resident.usage.get(&bucket).copied().unwrap_or_default()
+    }
+
+    /// What the shard holds of every bucket.
+    pub fn usages(&self) -> Vec<BucketUsage> {
+        let state = self.0.state.read();
+        state.resident.usage.iter().map(|(bucket, usage)| BucketUsage { bucket: *bucket, usage: *usage }).collect()
     }
 
     /// See [`Reader::object`].

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use holdfast_wire::bucket::Bucket;
+use holdfast_wire::due::Due;
 use holdfast_wire::id::{BlobId, BucketId, ObjectKey, UploadId};
 use holdfast_wire::object::{Object, Part, Upload};
 use holdfast_wire::request::{GetObject, ListObjects, ListPage, ListUploads, ListVersions, NotRead, VersionPage};
+use holdfast_wire::usage::Share;
 
 use super::IndexError;
+use super::due;
 use super::engine::{Space, View, behind};
 use super::key::{self, PREFIX, Table};
 use super::page::{self, UploadPage};
-use super::record::{self, BlobRow};
+use super::record::{self, Allowance, BlobRow};
 use super::rows::{Rows, read};
 use super::versions;
 
@@ -79,6 +83,22 @@ impl Reader {
         let to = key::expiry_from(now_ms.saturating_add(1));
         let first = self.rows().range(Space::Records, &key::table(Table::Expiry), &to).next();
         Ok(first.transpose()?.is_some())
+    }
+
+    /// What a bucket's rules will make go, in the order of their times, at most `limit`; and whether there is more.
+    pub fn due(&self, bucket: &Bucket, limit: u32) -> Result<(Vec<Due>, bool), IndexError> {
+        due::page(self.rows(), bucket, limit)
+    }
+
+    /// Whether not all that a bucket held before its rules is in the expiry index yet.
+    pub fn indexing(&self, bucket: BucketId) -> Result<bool, IndexError> {
+        Ok(self.rows().get(&key::bucket(Table::Reindex, bucket))?.is_some())
+    }
+
+    /// How far a bucket may grow in this shard; nothing before its quota has been shared out.
+    pub fn share(&self, bucket: BucketId) -> Result<Share, IndexError> {
+        let allowance: Option<Allowance> = self.rows().record(&key::bucket(Table::Allowances, bucket))?;
+        Ok(allowance.unwrap_or_default().share)
     }
 
     /// A bucket whose lifecycle rules have changed and do not see yet all that it holds.

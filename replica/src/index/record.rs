@@ -15,11 +15,14 @@ use holdfast_wire::heartbeat::Layout;
 use holdfast_wire::id::{BucketId, ClusterId, Epoch, NodeId, ObjectKey, RequestId, Seq, VersionId};
 use holdfast_wire::object::{Checksum, Detail, Object, Summary};
 use holdfast_wire::placement::HashRange;
+use holdfast_wire::usage::Share;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::command::Outcome;
 use crate::position::Position;
+
+pub use holdfast_wire::usage::Usage;
 
 /// The version of every record.
 const VERSION: u8 = 1;
@@ -70,22 +73,13 @@ impl Default for Root {
     }
 }
 
-/// What a bucket holds in this shard. Exact.
+/// How far a bucket may grow in this shard: its share of the bucket's quota.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Current objects.
-    pub objects: u64,
-    /// Other versions: older ones, and delete markers.
-    pub versions: u64,
-    /// Bytes of all versions.
-    pub bytes: u64,
-}
-
-impl Usage {
-    /// Whether there is no object and no version, not even a delete marker.
-    pub fn is_empty(&self) -> bool {
-        self.objects == 0 && self.versions == 0
-    }
+pub struct Allowance {
+    /// Root's log index of the round that set it: older rounds are not heard.
+    pub round: u64,
+    /// What the shard may hold; [`u64::MAX`]: no bound.
+    pub share: Share,
 }
 
 /// A request that was applied.

@@ -14,6 +14,7 @@ mod lifecycle;
 mod listing;
 mod locks;
 mod model;
+mod quotas;
 mod root;
 mod support;
 mod versions;
@@ -30,6 +31,6 @@ fn a_put_can_be_read() {
     let object = index.object(BucketId(1), &key("a")).unwrap().unwrap();
     assert_eq!(object.summary.size, 5);
     assert_eq!(object.summary.modified_ms, 7);
-    assert_eq!(index.usage(BucketId(1)), Usage { objects: 1, versions: 0, bytes: 5 });
+    assert_eq!(index.usage(BucketId(1)), Usage { objects: 1, bytes: 5, ..Usage::default() });
     assert_eq!(bytes_of(&index, &object), "hello");
 }

@@ -1,5 +1,6 @@
 //! A group's rows on their way through a backup into another cluster: carried as they are, whatever tables there are,
-//! but for the three rows that say whose they are: who the members are, what the cluster is, how far was applied.
+//! but for the rows that say whose they are: who the members are, what the cluster is, how far was applied; and for
+//! shares of quotas, which the new cluster hands out itself.
 
 use bytes::Bytes;
 use holdfast_wire::id::BlobId;
@@ -55,7 +56,7 @@ impl Transplant {
                 let mut root: Root = read(&suffix, record::decode(&value))?;
                 change(&mut root);
                 chunk::put_row(&mut kept, space, &suffix, &record::encode(&root));
-            } else if !is(Table::Membership) {
+            } else if !is(Table::Membership) && !(space == Space::Records && suffix[0] == Table::Allowances as u8) {
                 chunk::put_row(&mut kept, space, &suffix, &value);
             }
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use holdfast_wire::due::LifecycleReport;
 use holdfast_wire::error::CallError;
 use holdfast_wire::heartbeat::{ClusterView, GroupStatus, Heartbeat, Layout, NodeInfo, Role};
 use holdfast_wire::id::{GroupId, NodeId};
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::load::LoadMeter;
 use super::neighbours::{self, Neighbours};
+use super::usage::BucketMetrics;
 use super::{Identity, NodeConfig};
 use crate::blob::{BlobStats, BlobStore};
 use crate::file::{Files, Lane};
@@ -30,9 +32,10 @@ use crate::index::{Effects, Index};
 use crate::log::{Log, LogStats};
 use crate::peers::Peers;
 use crate::service::Staged;
+use crate::service::quota::Rounds as QuotaRounds;
 use crate::task;
 use crate::task::collect::Collected;
-use crate::task::lifecycle::{self, LifecycleReport};
+use crate::task::lifecycle;
 use crate::task::repair::Repair;
 use crate::task::scrub::Scrub;
 
@@ -63,6 +66,7 @@ pub struct Host {
     staged: Staged,
     /// One deletion of a bucket at a time: two could undo one another half.
     deleting: tokio::sync::Mutex<()>,
+    quotas: QuotaRounds,
     repair: Repair,
     collected: Collected,
     /// Until when no blob is removed, for a backup.
@@ -105,6 +109,8 @@ pub struct NodeMetrics {
     pub scrub: ScrubState,
     /// What lifecycle rules made go since the start, in the groups that this node led.
     pub lifecycle: LifecycleReport,
+    /// What buckets hold in the shards that it leads.
+    pub buckets: BucketMetrics,
 }
 
 impl Host {
@@ -143,6 +149,7 @@ impl Host {
             neighbours: Neighbours::default(),
             staged: Staged::default(),
             deleting: tokio::sync::Mutex::default(),
+            quotas: QuotaRounds::default(),
             repair: Repair::default(),
             collected: Collected::default(),
             held_until: Mutex::default(),
@@ -198,6 +205,10 @@ impl Host {
 
     pub(crate) fn staged(&self) -> &Staged {
         &self.staged
+    }
+
+    pub(crate) fn quotas(&self) -> &QuotaRounds {
+        &self.quotas
     }
 
     pub(crate) fn deleting(&self) -> &tokio::sync::Mutex<()> {
@@ -563,6 +574,7 @@ impl Host {
             collected_orphans: self.collected.orphans(),
             scrub: self.scrub.obey(ScrubOrder::Status, 0),
             lifecycle: self.lifecycle.report(),
+            buckets: self.bucket_metrics(),
         }
     }
 

@@ -9,6 +9,7 @@ mod leave;
 mod load;
 mod neighbours;
 mod restore;
+pub mod usage;
 
 use std::path::PathBuf;
 use std::sync::Arc;

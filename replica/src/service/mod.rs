@@ -2,6 +2,7 @@
 
 mod backup;
 mod peer;
+pub(crate) mod quota;
 mod read;
 pub mod root;
 mod staged;

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use holdfast_wire::bucket::ReadMode;
+use holdfast_wire::due::DuePage;
 use holdfast_wire::error::CallError;
 use holdfast_wire::id::{BlobId, BucketId};
 use holdfast_wire::object::{Object, Piece, Source};
 use holdfast_wire::request::{Freshness, GetObject, NotRead, RangeSpec, Read, ReadRequest, Response};
 use holdfast_wire::sealed;
 use holdfast_wire::service::{Answer, Body};
+use holdfast_wire::usage::BucketUsage;
 use tokio::time::Instant;
 
 use crate::blob::{BlobError, BlobReader};
@@ -34,23 +36,30 @@ pub async fn read(host: &Arc<Host>, request: ReadRequest, deadline: Instant) -> 
     answer
 }
 
-fn bucket_of(read: &Read) -> BucketId {
+/// The bucket that a read is of; `None`: all of them.
+fn bucket_of(read: &Read) -> Option<BucketId> {
     match read {
-        Read::Get(get) => get.bucket,
-        Read::List(list) => list.bucket,
-        Read::ListVersions(list) => list.bucket,
-        Read::ListUploads(list) => list.bucket,
-        Read::ListParts { bucket, .. } => *bucket,
+        Read::Get(get) => Some(get.bucket),
+        Read::List(list) => Some(list.bucket),
+        Read::ListVersions(list) => Some(list.bucket),
+        Read::ListUploads(list) => Some(list.bucket),
+        Read::ListParts { bucket, .. } | Read::Due { bucket, .. } => Some(*bucket),
+        Read::Usage { bucket } => *bucket,
     }
 }
 
 /// Waits until this replica is as fresh as asked.
-async fn freshen(group: &Group, bucket: BucketId, freshness: Freshness, deadline: Instant) -> Result<(), CallError> {
+async fn freshen(
+    group: &Group,
+    bucket: Option<BucketId>,
+    freshness: Freshness,
+    deadline: Instant,
+) -> Result<(), CallError> {
     let (mode, session) = match freshness {
         Freshness::AtLeast(index) => return group.wait_applied(index, deadline).await,
         Freshness::Mode(mode) => (mode, None),
         Freshness::AsBucketSays(session) => {
-            let bucket = group.index().bucket(bucket);
+            let bucket = bucket.and_then(|bucket| group.index().bucket(bucket));
             // A bucket that is not known here may just not have arrived: only a strong read can say so.
             (bucket.map_or(ReadMode::Strong, |bucket| bucket.read()), session)
         }
@@ -66,7 +75,7 @@ async fn freshen(group: &Group, bucket: BucketId, freshness: Freshness, deadline
 async fn answer(host: &Arc<Host>, group: &Arc<Group>, read: Read) -> Answer {
     let done = |response| Ok((response, Body::empty()));
     let index = group.index();
-    if index.bucket(bucket_of(&read)).is_none() {
+    if bucket_of(&read).is_some_and(|bucket| index.bucket(bucket).is_none()) {
         return done(Response::NotRead(NotRead::NoSuchBucket));
     }
     match read {
@@ -84,6 +93,18 @@ async fn answer(host: &Arc<Host>, group: &Arc<Group>, read: Read) -> Answer {
                 Some((upload, parts, more)) => done(Response::Parts { upload: Box::new(upload), parts, more }),
                 None => done(Response::NotRead(NotRead::NoSuchUpload)),
             }
+        }
+        Read::Usage { bucket: Some(bucket) } => {
+            done(Response::Usage(vec![BucketUsage { bucket, usage: index.usage(bucket) }]))
+        }
+        Read::Usage { bucket: None } => done(Response::Usage(index.usages())),
+        Read::Due { bucket, limit } => {
+            let Some(home) = index.bucket(bucket) else { return done(Response::NotRead(NotRead::NoSuchBucket)) };
+            let reader = index.reader();
+            let (due, more) = reader.due(&home, limit).map_err(super::unavailable)?;
+            let indexing = reader.indexing(bucket).map_err(super::unavailable)?;
+            let done_here = (host.id(), host.lifecycle().report());
+            done(Response::Due(Box::new(DuePage { due, more, indexing, done: done_here })))
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use holdfast_wire::bucket::{AckMode, Bucket, BucketState};
+use holdfast_wire::configuration::BucketChange;
 use holdfast_wire::error::CallError;
 use holdfast_wire::id::{BucketName, GroupId, RequestId};
 use holdfast_wire::request::{Response, RootRefusal, RootRequest};
@@ -12,7 +13,7 @@ use holdfast_wire::service::Body;
 use holdfast_wire::transport::{decode, encode};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{SHARD, ShardAsk};
+use super::{SHARD, ShardAsk, quota};
 use crate::index::command::{Command, Outcome, RootCommand};
 use crate::node::Host;
 
@@ -51,12 +52,20 @@ pub async fn root(host: &Host, request: RootRequest, deadline: Instant) -> Resul
             }
         }
         RootRequest::ChangeBucket { request, name, change } => {
+            let quota = matches!(change, BucketChange::Quota(_));
             let command = RootCommand::ChangeBucket { name, change };
             let outcome = propose(host, Some(request), command, deadline).await?;
             if let Outcome::Bucket(bucket) = &outcome {
                 install_everywhere(host, bucket, deadline).await?;
+                if quota && bucket.configuration.quota.is_some() {
+                    quota::share_out(host, bucket.id, None, deadline).await?;
+                }
             }
             respond(host, outcome)
+        }
+        RootRequest::ShareQuota { bucket, group, need } => {
+            let granted = quota::share_out(host, bucket, Some((group, need)), deadline).await?;
+            Ok(if granted { Response::Done } else { Response::RootRefused(RootRefusal::QuotaExceeded) })
         }
         RootRequest::DeleteBucket { request, name } => delete_bucket(host, request, name, deadline).await,
         RootRequest::Join { request, node } => {
@@ -93,7 +102,12 @@ fn respond(host: &Host, outcome: Outcome) -> Result<Response, CallError> {
         Outcome::RootRefused(refusal) => Ok(Response::RootRefused(refusal)),
         Outcome::Joined { node } => Ok(Response::Joined { cluster: host.identity().cluster, node }),
         Outcome::Done => Ok(Response::Done),
-        Outcome::None | Outcome::Written(_) | Outcome::BucketInstalled { .. } | Outcome::Expired(_) => {
+        Outcome::None
+        | Outcome::Written(_)
+        | Outcome::BucketInstalled { .. }
+        | Outcome::Expired(_)
+        | Outcome::Shared { .. }
+        | Outcome::Round(_) => {
             Err(CallError::Malformed { reason: format!("the request id belongs to another request: {outcome}") })
         }
     }

@@ -7,7 +7,7 @@ use holdfast_wire::object::NewBody;
 use holdfast_wire::request::{Refusal, Response, Write, WriteOutcome, WriteRequest};
 use tokio::time::Instant;
 
-use super::upload;
+use super::{quota, upload};
 use crate::group::Group;
 use crate::index::command::{Command, Outcome};
 use crate::node::Host;
@@ -44,8 +44,29 @@ pub async fn write(host: &Host, request: WriteRequest, deadline: Instant) -> Res
         | Write::CompleteUpload(_)
         | Write::AbortUpload { .. } => {}
     }
+    let bounded = bucket.configuration.quota.is_some();
+    let mut full = false;
+    if bounded {
+        // What is refused for a quota must never have been answered.
+        if ack == AckMode::Leader {
+            ack = AckMode::Majority;
+        }
+        let need = quota::need(&group, &write).map_err(super::unavailable)?;
+        if !quota::has_room(&group, bucket.id, need).map_err(super::unavailable)? {
+            // It is proposed all the same: it may repeat a request that went through, or need less than that.
+            full = !quota::ask(host, &bucket, group.id(), need, deadline).await?;
+        }
+    }
     let request = (!host.config().planted.has(Fault::AppliedTwice)).then_some(request.request);
-    propose(&group, request, write, ack, deadline).await
+    let answer = propose(&group, request, write, ack, deadline).await?;
+    match answer {
+        Response::Written { outcome: WriteOutcome::Refused(Refusal::ShareUsedUp { need }), ack } => {
+            let full = full || !quota::ask(host, &bucket, group.id(), need, deadline).await?;
+            let refusal = if full { Refusal::QuotaExceeded } else { Refusal::ShareUsedUp { need } };
+            Ok(Response::Written { outcome: WriteOutcome::Refused(refusal), ack })
+        }
+        answer => Ok(answer),
+    }
 }
 
 async fn propose(

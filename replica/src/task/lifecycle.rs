@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use holdfast_wire::bucket::AckMode;
+use holdfast_wire::due::LifecycleReport;
 use holdfast_wire::error::CallError;
 use holdfast_wire::id::GroupId;
 use tokio::time::{Instant, sleep};
@@ -33,21 +34,6 @@ pub struct Done {
     markers: AtomicU64,
     uploads: AtomicU64,
     last_ms: AtomicU64,
-}
-
-/// The same, as numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LifecycleReport {
-    /// Current objects that went, or were covered by a delete marker.
-    pub objects: u64,
-    /// Versions that went.
-    pub versions: u64,
-    /// Delete markers that went.
-    pub markers: u64,
-    /// Uploads that were aborted.
-    pub uploads: u64,
-    /// When something was looked at last, Unix milliseconds; 0: never.
-    pub last_ms: u64,
 }
 
 impl Done {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::index::command::{Command, RootCommand};
 use crate::node::Host;
-use crate::service::root as service;
+use crate::service::{quota, root as service};
 
 /// Between looks.
 const EVERY: Duration = Duration::from_millis(500);
@@ -105,6 +105,9 @@ async fn finish_buckets(host: &Host, seen: &mut Seen, deadline: Instant) -> Resu
         if bucket.state == BucketState::Active {
             if !seen.told {
                 service::install_everywhere(host, &bucket, deadline).await.map_err(|error| error.to_string())?;
+                if bucket.configuration.quota.is_some() {
+                    quota::share_out(host, bucket.id, None, deadline).await.map_err(|error| error.to_string())?;
+                }
             }
             continue;
         }

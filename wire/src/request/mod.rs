@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::backup::BackupRequest;
 use crate::bucket::{AckMode, Bucket};
+use crate::due::DuePage;
 use crate::heartbeat::ClusterView;
 use crate::id::{BlobId, ClusterId, GroupId, NodeId};
 use crate::identity::Identities;
 use crate::object::{Object, Part, Upload};
+use crate::usage::BucketUsage;
 
 pub use read::*;
 pub use root::*;
@@ -143,4 +145,8 @@ pub enum Response {
         /// The log index of which they are.
         index: u64,
     },
+    /// To [`Read::Usage`].
+    Usage(Vec<BucketUsage>),
+    /// To [`Read::Due`].
+    Due(Box<DuePage>),
 }

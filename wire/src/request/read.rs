@@ -55,6 +55,18 @@ pub enum Read {
         /// At most this many.
         limit: u32,
     },
+    /// What the shard holds of one bucket, or of every one.
+    Usage {
+        /// The bucket; `None`: all.
+        bucket: Option<BucketId>,
+    },
+    /// What lifecycle rules will make go, from the expiry index.
+    Due {
+        /// The bucket.
+        bucket: BucketId,
+        /// At most this many.
+        limit: u32,
+    },
 }
 
 /// Reads an object.

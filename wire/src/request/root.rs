@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::bucket::Bucket;
 use crate::configuration::BucketChange;
 use crate::heartbeat::NodeInfo;
-use crate::id::{BucketName, NodeId, RequestId};
+use crate::id::{BucketId, BucketName, GroupId, NodeId, RequestId};
 use crate::identity::{IdentityChange, IdentityRefusal};
 use crate::placement::Placement;
+use crate::usage::Share;
 
 /// Something of root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +88,16 @@ pub enum RootRequest {
         /// Whether it is to give everything away.
         drain: bool,
     },
+    /// A shard has used up its share of a bucket's quota and needs so much more of it: `Done` when it has it,
+    /// [`RootRefusal::QuotaExceeded`] when the bucket is full.
+    ShareQuota {
+        /// The bucket.
+        bucket: BucketId,
+        /// The shard.
+        group: GroupId,
+        /// What it needs beyond what it holds.
+        need: Share,
+    },
 }
 
 /// Why root refuses.
@@ -116,6 +127,9 @@ pub enum RootRefusal {
     /// Without that node a group could not keep its voters.
     #[error("too few nodes would be left for the copies that every group should have")]
     TooFewNodes,
+    /// All shards together have not so much of the bucket's quota left.
+    #[error("the bucket's quota is used up")]
+    QuotaExceeded,
 }
 
 /// Why a bucket's configuration cannot be changed so.

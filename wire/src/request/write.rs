@@ -8,6 +8,7 @@ use crate::id::{BucketId, GroupId, ObjectKey, RequestId, Seq, UploadId, VersionI
 use crate::lock::Retention;
 use crate::object::{Attributes, Checksum, NewBody, Upload};
 use crate::sealed::Salt;
+use crate::usage::Share;
 
 /// A write to a shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -358,4 +359,13 @@ pub enum Refusal {
     /// The key does not live in this shard: the map has changed.
     #[error("the key lives in another shard")]
     WrongShard,
+    /// The shard's share of the bucket's quota is used up; others may have some left.
+    #[error("the shard's share of the bucket's quota is used up")]
+    ShareUsedUp {
+        /// What the write needs.
+        need: Share,
+    },
+    /// The bucket's quota is used up.
+    #[error("the bucket's quota is used up")]
+    QuotaExceeded,
 }

@@ -1,6 +1,7 @@
 //! Operations through s3s, as HTTP, against a replica in memory.
 
-mod replica;
+mod operations;
+pub(crate) mod replica;
 mod sse;
 
 use std::sync::Arc;

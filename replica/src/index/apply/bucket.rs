@@ -6,7 +6,7 @@ use holdfast_wire::object::Upload;
 use holdfast_wire::placement::HashRange;
 
 use super::draft::Draft;
-use super::{lifecycle, multipart};
+use super::{lifecycle, multipart, quota};
 use crate::index::IndexError;
 use crate::index::command::Outcome;
 use crate::index::key::{self, Table};
@@ -22,6 +22,9 @@ pub fn install(draft: &mut Draft<'_>, bucket: Bucket) -> Result<Outcome, IndexEr
         let changed = draft.bucket(id).and_then(|known| rules(&known)) != rules(&bucket);
         if changed {
             lifecycle::rules_changed(draft, &bucket);
+        }
+        if bucket.configuration.quota.is_none() {
+            quota::forget(draft, id)?;
         }
         draft.put_bucket(bucket);
     }
@@ -46,6 +49,7 @@ pub fn remove(draft: &mut Draft<'_>, id: BucketId) -> Result<Outcome, IndexError
         let place = UploadPlace { bucket: id, key: upload.key, initiated_ms: upload.initiated_ms };
         multipart::abandon(draft, upload.id, &place)?;
     }
+    quota::forget(draft, id)?;
     if draft.bucket(id).is_some() {
         draft.remove_bucket(id);
     }

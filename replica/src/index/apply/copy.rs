@@ -63,10 +63,7 @@ pub fn part(draft: &mut Draft<'_>, bucket: &Bucket, copy: CopyPart) -> Result<Wr
     };
     let suffix = key::part(copy.upload, copy.number);
     let replaced = draft.record::<Part>(&suffix)?;
-    draft.put(suffix, &part);
-    if let Some(replaced) = replaced {
-        draft.release(&replaced.pieces)?;
-    }
+    multipart::keep_part(draft, bucket.id, suffix, &part, replaced)?;
     Ok(multipart::part_stored(part))
 }
 

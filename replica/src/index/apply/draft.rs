@@ -101,6 +101,11 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Forgets all changes.
+    pub fn start_over(&mut self) {
+        *self = Self::new(self.place, self.rows, self.resident);
+    }
+
     /// The rows as they were before the entry.
     pub fn before(&self) -> Rows<'a> {
         self.rows

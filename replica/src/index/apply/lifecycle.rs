@@ -33,7 +33,7 @@ fn rules(draft: &Draft<'_>, bucket: BucketId) -> Option<std::sync::Arc<Bucket>> 
 }
 
 /// When a version is to be looked at.
-fn due(lifecycle: &Lifecycle, key: &ObjectKey, object: &Object) -> Option<u64> {
+pub fn due(lifecycle: &Lifecycle, key: &ObjectKey, object: &Object) -> Option<u64> {
     let (summary, tags) = (&object.summary, &object.detail.tags);
     match object.detail.noncurrent_ms {
         Some(since_ms) => lifecycle.noncurrent(key.as_str(), summary, tags, since_ms).map(|(due_ms, _)| due_ms).min(),
@@ -207,7 +207,7 @@ fn expire_version(
     }
     if goes && lock::may_go(&object, now_ms, false).is_err() {
         let until_ms = object.detail.lock.retention.map_or(0, |retention| retention.until_ms);
-        next_ms = Some(until_ms.max(now_ms + if object.detail.lock.legal_hold { DAY_MS } else { 1 }));
+        next_ms = Some(until_ms.max(now_ms + if object.detail.lock.is_held() { DAY_MS } else { 1 }));
     } else if goes {
         version::remove(draft, home.id, &key, &Found { object, current: false })?;
         done.versions += 1;

@@ -45,7 +45,7 @@ pub fn with_retention(
 /// The protection with the legal hold set or taken back.
 pub fn with_hold(bucket: &Bucket, lock: ObjectLock, legal_hold: bool) -> Result<ObjectLock, Refusal> {
     exists(bucket)?;
-    Ok(ObjectLock { legal_hold, ..lock })
+    Ok(ObjectLock { legal_hold: Some(legal_hold), ..lock })
 }
 
 fn exists(bucket: &Bucket) -> Result<(), Refusal> {

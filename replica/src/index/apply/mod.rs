@@ -9,13 +9,14 @@ mod lifecycle;
 mod lock;
 mod multipart;
 mod object;
+mod quota;
 mod root;
 mod version;
 
 use std::sync::Arc;
 
 use holdfast_wire::bucket::{Bucket, BucketState};
-use holdfast_wire::id::{BucketId, ObjectKey};
+use holdfast_wire::id::{BlobId, BucketId, ObjectKey};
 use holdfast_wire::object::NewBody;
 use holdfast_wire::placement;
 use holdfast_wire::request::{Refusal, Write, WriteOutcome};
@@ -24,17 +25,28 @@ use super::IndexError;
 use super::command::{Command, Outcome};
 
 pub use draft::{Changes, Draft, Effects, Place};
+pub use lifecycle::due as due_of;
 pub use multipart::PART_MIN;
 
 /// Decides a command. On refusal the draft holds no changes but those of blobs that the command named in vain.
 pub fn apply(draft: &mut Draft<'_>, command: Command) -> Result<Outcome, IndexError> {
     name_blobs(draft, &command)?;
     match command {
-        Command::Write(write) => match self::write(draft, write) {
-            Ok(outcome) => Ok(Outcome::Written(outcome)),
-            Err(Stop::Refused(refusal)) => Ok(Outcome::Written(WriteOutcome::Refused(refusal))),
-            Err(Stop::Failed(error)) => Err(error),
-        },
+        Command::Write(write) => {
+            let brought = brought(&write);
+            match self::write(draft, write) {
+                Ok(outcome) => Ok(Outcome::Written(outcome)),
+                Err(Stop::Refused(refusal)) => {
+                    if matches!(refusal, Refusal::ShareUsedUp { .. }) {
+                        // Known only when all was drafted.
+                        draft.start_over();
+                        brought.map_or(Ok(()), |(blob, len)| draft.name_blob(blob, len))?;
+                    }
+                    Ok(Outcome::Written(WriteOutcome::Refused(refusal)))
+                }
+                Err(Stop::Failed(error)) => Err(error),
+            }
+        }
         Command::InstallBucket(bucket) => bucket::install(draft, bucket),
         Command::RemoveBucket { bucket } => bucket::remove(draft, bucket),
         Command::SetRange { range, epoch } => Ok(bucket::set_range(draft, range, epoch)),
@@ -42,19 +54,28 @@ pub fn apply(draft: &mut Draft<'_>, command: Command) -> Result<Outcome, IndexEr
         Command::Expire { limit } => lifecycle::expire(draft, limit),
         Command::Reindex { bucket, limit } => lifecycle::reindex(draft, bucket, limit),
         Command::Collect { before_ms } => collect::collect(draft, before_ms),
+        Command::Quota { bucket, round, step } => quota::step(draft, bucket, round, step),
     }
 }
 
 /// The blobs that a command brings: unless something names them in the end, they go to the trash.
 pub fn name_blobs(draft: &mut Draft<'_>, command: &Command) -> Result<(), IndexError> {
-    let body = match command {
-        Command::Write(Write::Put(put)) => &put.body,
-        Command::Write(Write::PutPart(part)) => &part.body,
-        _ => return Ok(()),
+    match command {
+        Command::Write(write) => brought(write).map_or(Ok(()), |(blob, len)| draft.name_blob(blob, len)),
+        _ => Ok(()),
+    }
+}
+
+/// The blob that a write brings, with its bytes.
+fn brought(write: &Write) -> Option<(BlobId, u64)> {
+    let body = match write {
+        Write::Put(put) => &put.body,
+        Write::PutPart(part) => &part.body,
+        _ => return None,
     };
     match body {
-        NewBody::Blob { id, len } => draft.name_blob(*id, *len),
-        NewBody::Inline(_) => Ok(()),
+        NewBody::Blob { id, len } => Some((*id, *len)),
+        NewBody::Inline(_) => None,
     }
 }
 
@@ -78,9 +99,13 @@ impl From<IndexError> for Stop {
 
 fn write(draft: &mut Draft<'_>, write: Write) -> Result<WriteOutcome, Stop> {
     let bucket = writable(draft, write.bucket())?;
-    match write {
+    let before = draft.usage(bucket.id).weight();
+    let outcome = match write {
         Write::Put(put) => object::put(draft, &bucket, put),
-        Write::Delete { keys, bypass_governance, .. } => object::delete(draft, &bucket, keys, bypass_governance),
+        // Quotas stand in nobody's way who removes something, though it leave a delete marker.
+        Write::Delete { keys, bypass_governance, .. } => {
+            return object::delete(draft, &bucket, keys, bypass_governance);
+        }
         Write::Copy(copy) => copy::object(draft, &bucket, copy),
         Write::CopyPart(part) => copy::part(draft, &bucket, part),
         Write::Rename(rename) => copy::rename(draft, &bucket, rename),
@@ -89,7 +114,9 @@ fn write(draft: &mut Draft<'_>, write: Write) -> Result<WriteOutcome, Stop> {
         Write::PutPart(part) => multipart::put_part(draft, &bucket, part),
         Write::CompleteUpload(complete) => multipart::complete(draft, &bucket, complete),
         Write::AbortUpload { key, upload, .. } => multipart::abort(draft, &bucket, &key, upload),
-    }
+    }?;
+    quota::judge(draft, &bucket, before)??;
+    Ok(outcome)
 }
 
 /// The bucket, if it takes writes.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use holdfast_wire::bucket::Bucket;
 use holdfast_wire::configuration::Versioning;
-use holdfast_wire::id::{ObjectKey, UploadId};
+use holdfast_wire::id::{BucketId, ObjectKey, UploadId};
 use holdfast_wire::lock::ObjectLock;
 use holdfast_wire::object::{Detail, Object, ObjectPart, Part, Summary, Upload};
 use holdfast_wire::request::{CompleteUpload, Deleted, PutPart, Refusal, WriteOutcome};
@@ -32,6 +32,7 @@ pub fn create(draft: &mut Draft<'_>, bucket: &Bucket, mut upload: Upload) -> Res
         draft.put(key::by_upload(Table::UploadIds, upload.id), &place);
         draft.put(key::upload(bucket.id, upload.key.as_str(), upload.initiated_ms, upload.id), &upload);
         lifecycle::schedule_upload(draft, upload.id, &place);
+        draft.recount(bucket.id, |usage| usage.uploads += 1);
     }
     Ok(WriteOutcome::Stored { seq: draft.place.seq(), etag: String::new(), modified_ms, checksum: None, version: None })
 }
@@ -51,11 +52,25 @@ pub fn put_part(draft: &mut Draft<'_>, bucket: &Bucket, put: PutPart) -> Result<
         pieces: take_body(draft, put.body)?,
         salt: put.salt,
     };
-    draft.put(suffix, &part);
+    keep_part(draft, bucket.id, suffix, &part, replaced)?;
+    Ok(part_stored(part))
+}
+
+/// Puts a part in the place of the one that had its number.
+pub fn keep_part(
+    draft: &mut Draft<'_>,
+    bucket: BucketId,
+    suffix: key::Suffix,
+    part: &Part,
+    replaced: Option<Part>,
+) -> Result<(), IndexError> {
+    draft.put(suffix, part);
+    draft.recount(bucket, |usage| usage.part_bytes += part.size);
     if let Some(replaced) = replaced {
+        draft.recount(bucket, |usage| usage.part_bytes -= replaced.size);
         draft.release(&replaced.pieces)?;
     }
-    Ok(part_stored(part))
+    Ok(())
 }
 
 /// The answer that a part was stored.
@@ -92,6 +107,8 @@ pub fn complete(draft: &mut Draft<'_>, bucket: &Bucket, complete: CompleteUpload
 
     let upload = drop_upload(draft, complete.upload, &place)?;
     let lock = lock_of(bucket, &upload, draft.place.now_ms);
+    let part_bytes: u64 = chosen.iter().chain(parts.values()).map(|part| part.size).sum();
+    draft.recount(bucket.id, |usage| usage.part_bytes -= part_bytes);
     for part in &chosen {
         draft.remove(key::part(complete.upload, part.number));
     }
@@ -181,6 +198,7 @@ pub fn abort(draft: &mut Draft<'_>, bucket: &Bucket, key: &ObjectKey, upload: Up
 pub fn abandon(draft: &mut Draft<'_>, upload: UploadId, place: &UploadPlace) -> Result<(), IndexError> {
     for part in parts(draft, upload)?.into_values() {
         draft.remove(key::part(upload, part.number));
+        draft.recount(place.bucket, |usage| usage.part_bytes -= part.size);
         draft.release(&part.pieces)?;
     }
     drop_upload(draft, upload, place).map(drop)
@@ -214,5 +232,6 @@ fn drop_upload(draft: &mut Draft<'_>, id: UploadId, place: &UploadPlace) -> Resu
     draft.remove(suffix);
     draft.remove(key::by_upload(Table::UploadIds, id));
     lifecycle::unschedule_upload(draft, id, place);
+    draft.recount(place.bucket, |usage| usage.uploads -= 1);
     Ok(upload)
 }

@@ -44,6 +44,7 @@ pub fn apply(draft: &mut Draft<'_>, command: RootCommand) -> Outcome {
         RootCommand::UpdateNode { node } => update_node(draft, node),
         RootCommand::DrainNode { node, drain } => drain_node(draft, node, drain),
         RootCommand::ChangeIdentities { expect, changes } => change_identities(draft, expect, changes),
+        RootCommand::BeginRound => Ok(Outcome::Round(draft.place.position.index)),
     };
     result.unwrap_or_else(Outcome::RootRefused)
 }
@@ -154,6 +155,7 @@ fn make(bucket: &mut Bucket, change: BucketChange) -> Result<(), StateConflict> 
         }
         BucketChange::Lock(lock) => configuration.lock = Some(lock),
         BucketChange::Lifecycle(lifecycle) => configuration.lifecycle = lifecycle,
+        BucketChange::Quota(quota) => configuration.quota = quota.filter(|quota| !quota.is_none()),
         BucketChange::Document(kind, Some(text)) => drop(configuration.documents.insert(kind, text)),
         BucketChange::Document(kind, None) => drop(configuration.documents.remove(&kind)),
     }

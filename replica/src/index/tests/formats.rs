@@ -3,12 +3,14 @@
 use holdfast_wire::bucket::BucketState;
 use holdfast_wire::heartbeat::NodeInfo;
 use holdfast_wire::id::{Epoch, NodeId, RequestId, Seq, VersionId};
+use holdfast_wire::identity::{AccessKey, User};
 use holdfast_wire::lock::{LockMode, ObjectLock, Retention};
 use holdfast_wire::object::{
     Attributes, Checksum, ChecksumAlgorithm, ChecksumKind, Detail, Headers, ObjectPart, Piece, Summary,
 };
 use holdfast_wire::placement::{GroupPlace, HashRange, Placement, ShardMap};
 use holdfast_wire::request::{Refusal, WriteOutcome};
+use holdfast_wire::usage::Share;
 use proptest::prelude::*;
 
 use super::support::*;
@@ -46,11 +48,24 @@ fn object() -> Object {
             ],
             lock: ObjectLock {
                 retention: Some(Retention { mode: LockMode::Compliance, until_ms: 300 }),
-                legal_hold: true,
+                legal_hold: Some(true),
             },
             noncurrent_ms: Some(5),
             seal: None,
         },
+    }
+}
+
+fn identities() -> Identities {
+    let set = |name: &str| [name.to_owned()].into();
+    let user = User { enabled: true, policies: set("p") };
+    let key = AccessKey { user: "u".to_owned(), sealed: vec![7], enabled: false, expires_ms: Some(5), created_ms: 300 };
+    Identities {
+        version: 9,
+        users: [("u".to_owned(), user)].into(),
+        policies: [("p".to_owned(), "{}".to_owned())].into(),
+        keys: [("k".to_owned(), key)].into(),
+        ..Identities::default()
     }
 }
 
@@ -112,13 +127,19 @@ fn records_are_these_bytes() {
     let genesis = RootCommand::Genesis { cluster: ClusterId(5), layout, replicas: 3 };
     let mut frozen = bucket(1);
     (frozen.state, frozen.placement) = (BucketState::Deleting, Placement::WholeKey);
-    let golden: [(&str, Bytes, &str); 15] = [
+    let golden: [(&str, Bytes, &str); 17] = [
         ("Applied", encode(&Progress { position: Some(position), hash: 1 << 63 }), "01010201ac0280808080808080808001"),
         ("Membership", encode_opaque(b"\x07"), "0107"),
         ("Shard", encode(&Shard { range: HashRange { first: 1, last: 2 }, epoch: Epoch(3) }), "01010203"),
         ("Root", encode(&root), "010105030207090101016e01610176000201010100ff0104010103"),
-        ("Bucket", encode(&frozen), "0101086275636b65742d31026d65010102010000000000"),
-        ("Usage", encode(&Usage { objects: 1, versions: 2, bytes: 300 }), "010102ac02"),
+        ("Bucket", encode(&frozen), "0101086275636b65742d31026d6501010201000000000000"),
+        ("Usage", encode(&Usage { objects: 1, versions: 2, bytes: 300, uploads: 1, part_bytes: 5 }), "010102ac020105"),
+        (
+            "Allowance",
+            encode(&Allowance { round: 7, share: Share { bytes: 300, objects: u64::MAX } }),
+            "0107ac02ffffffffffffffffff01",
+        ),
+        ("Identities", encode(&identities()), "0109010175010101700000010170027b7d01016b01750107000105ac02"),
         (
             "Seen",
             encode(&Seen { request: RequestId(6), at_ms: 1000, outcome: Outcome::Written(stored) }),
@@ -127,7 +148,7 @@ fn records_are_these_bytes() {
         (
             "Object",
             encode_object(&object()),
-            "0103ac0201000be8070165010401010153016f01017400000000000001016d016e010161016201017601010b010401017600020180010a00ac02010101ac0201010500",
+            "0103ac0201000be8070165010401010153016f01017400000000000001016d016e010161016201017601010b010401017600020180010a00ac02010101ac020101010500",
         ),
         ("Upload", encode(&upload), "01016b0905016f00000000000000000000000000010200"),
         ("UploadPlace", encode(&UploadPlace { bucket: BucketId(1), key: key("k"), initiated_ms: 5 }), "0101016b05"),
@@ -148,7 +169,7 @@ fn records_are_these_bytes() {
 
 #[test]
 fn other_versions_and_trailing_bytes_are_refused() {
-    let usage = encode(&Usage { objects: 1, versions: 0, bytes: 2 });
+    let usage = encode(&Usage { objects: 1, versions: 0, bytes: 2, ..Usage::default() });
     assert!(decode::<Usage>(&usage).is_ok());
     assert!(decode::<Usage>(&[&usage[..], &[0]].concat()).is_err());
     assert!(decode::<Usage>(&usage[..2]).is_err());
@@ -230,7 +251,7 @@ proptest! {
         let (a, b, c, id) = numbers;
         let blob = BlobRow { references: a, len: b, trashed_ms };
         prop_assert_eq!(decode::<BlobRow>(&encode(&blob)).unwrap(), blob);
-        let usage = Usage { objects: a, versions: c, bytes: b };
+        let usage = Usage { objects: a, versions: c, bytes: b, uploads: a, part_bytes: c };
         prop_assert_eq!(decode::<Usage>(&encode(&usage)).unwrap(), usage);
         let position = trashed_ms.map(|index| Position { term: a, node: NodeId(b), index });
         let progress = Progress { position, hash: c };

@@ -176,7 +176,7 @@ fn locked_versions_wait_until_they_may_go() {
     shard.home.configuration.lock = Some(BucketLock::default());
     shard.rules(1, vec![noncurrent("", 1, 0)]);
     let retention = Some(Retention { mode: LockMode::Governance, until_ms: 5500 });
-    let attributes = Attributes { lock: ObjectLock { retention, legal_hold: false }, ..Attributes::default() };
+    let attributes = Attributes { lock: ObjectLock { retention, legal_hold: None }, ..Attributes::default() };
     let locked = PutObject { attributes, ..put_object("k", inline("body")) };
     shard.log.apply(&shard.index, 10, Command::Write(Write::Put(locked)));
     shard.put(20, "k");

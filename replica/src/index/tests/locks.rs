@@ -63,7 +63,7 @@ impl Locked {
 }
 
 fn until(mode: LockMode, until_ms: u64) -> ObjectLock {
-    ObjectLock { retention: Some(Retention { mode, until_ms }), legal_hold: false }
+    ObjectLock { retention: Some(Retention { mode, until_ms }), legal_hold: None }
 }
 
 fn retention(mode: LockMode, until_ms: u64, bypass_governance: bool) -> Amendment {
@@ -92,7 +92,7 @@ fn retained_versions_stay_until_their_time() {
 #[test]
 fn a_legal_hold_has_no_end_and_no_bypass() {
     let mut bucket = Locked::new(None);
-    let held = bucket.put(10, ObjectLock { retention: None, legal_hold: true }).unwrap();
+    let held = bucket.put(10, ObjectLock { retention: None, legal_hold: Some(true) }).unwrap();
     assert_eq!(bucket.delete(u64::MAX, held, true), Err(Refusal::Locked));
     bucket.amend(12, held, Amendment::LegalHold(false)).unwrap();
     assert!(bucket.delete(13, held, false).is_ok());
@@ -131,7 +131,7 @@ fn without_object_lock_nothing_can_be_locked() {
     log.apply(&index, 1, Command::InstallBucket(bucket(1)));
     let mut bucket = Locked { index, log };
     assert_eq!(bucket.put(10, until(GOVERNANCE, 100)), Err(Refusal::NoLock));
-    assert_eq!(bucket.put(10, ObjectLock { retention: None, legal_hold: true }), Err(Refusal::NoLock));
+    assert_eq!(bucket.put(10, ObjectLock { retention: None, legal_hold: Some(true) }), Err(Refusal::NoLock));
     bucket.log.apply(&bucket.index, 11, put("k", inline("body")));
     assert_eq!(bucket.amend(12, VersionId::Null, Amendment::LegalHold(true)), Err(Refusal::NoLock));
     assert_eq!(bucket.amend(12, VersionId::Null, retention(GOVERNANCE, 99, false)), Err(Refusal::NoLock));

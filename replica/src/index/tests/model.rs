@@ -203,7 +203,10 @@ impl Model {
             assert_eq!(bytes_of(index, &object), Self::text(bodies));
         }
         let bytes = self.objects.values().map(|(_, bodies)| Self::bytes(bodies)).sum();
-        assert_eq!(index.usage(BucketId(1)), Usage { objects: self.objects.len() as u64, versions: 0, bytes });
+        let parts = self.uploads.values().flat_map(|(_, parts)| parts.values());
+        let part_bytes = parts.map(|body| body.new_body().len()).sum();
+        let (objects, uploads) = (self.objects.len() as u64, self.uploads.len() as u64);
+        assert_eq!(index.usage(BucketId(1)), Usage { objects, versions: 0, bytes, uploads, part_bytes });
         let blobs: BTreeMap<u128, u64> = index
             .blobs(None, 100)
             .unwrap()

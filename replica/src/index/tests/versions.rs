@@ -115,7 +115,12 @@ impl Model {
     fn check(&self, index: &Index) {
         let all = || self.keys.values().flatten();
         let objects = self.keys.keys().filter(|key| self.current(key).is_some()).count() as u64;
-        let usage = Usage { objects, versions: all().count() as u64 - objects, bytes: all().map(Version::len).sum() };
+        let usage = Usage {
+            objects,
+            versions: all().count() as u64 - objects,
+            bytes: all().map(Version::len).sum(),
+            ..Usage::default()
+        };
         assert_eq!(index.usage(BucketId(1)), usage);
         let mut references = BTreeMap::<u128, u64>::new();
         all().for_each(|version| {
