@@ -44,12 +44,12 @@ fix: toolchain
 	cargo fmt --all
 	cargo clippy --workspace --all-targets --locked --fix --allow-dirty --allow-staged
 
-# rclone and restic come from the distribution, the others from PyPI.
+# rclone, restic and s3fs come from the distribution, Terraform or OpenTofu from wherever it is, the others from PyPI.
 compat: toolchain tools
 	cargo build --locked -p holdfast
 	python3 -m venv "$(TOOLS)/compat"
-	"$(TOOLS)/compat/bin/python" -m pip install --quiet --disable-pip-version-check awscli boto3 s3cmd duckdb deltalake pyarrow
-	command -v restic >/dev/null && command -v rclone >/dev/null || $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y --no-install-recommends rclone restic
+	"$(TOOLS)/compat/bin/python" -m pip install --quiet --disable-pip-version-check awscli boto3 s3cmd duckdb duckdb-extensions duckdb-extension-httpfs deltalake pyarrow
+	command -v restic >/dev/null && command -v rclone >/dev/null && command -v s3fs >/dev/null || $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y --no-install-recommends rclone restic s3fs
 	PATH="$(TOOLS)/compat/bin:$$PATH" python3 tests/compat/matrix.py --binary "$$CARGO_TARGET_DIR/debug/holdfast" --write docs/s3-compatibility.md
 
 prove: toolchain
