@@ -1,10 +1,15 @@
 //! Log lines: JSON for machines, text on a terminal, always on stderr.
 
+use std::fmt;
 use std::io::{self, IsTerminal};
 
-use holdfast_wire::context::SPANS;
+use holdfast_wire::context::{self, SPANS};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::{Format, Json, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
@@ -29,9 +34,9 @@ pub fn start(config: &LogConfig, spans: Option<Spans>) -> Result<(), BadFilter> 
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let on_terminal = io::stderr().is_terminal();
     let lines = match config.format {
-        LogFormat::Text => lines.with_ansi(on_terminal).boxed(),
-        LogFormat::Auto if on_terminal => lines.boxed(),
-        LogFormat::Json | LogFormat::Auto => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.with_ansi(on_terminal).event_format(text()).boxed(),
+        LogFormat::Auto if on_terminal => lines.event_format(text()).boxed(),
+        LogFormat::Json | LogFormat::Auto => lines.json().event_format(json()).boxed(),
     };
     match spans {
         None => tracing_subscriber::registry().with(lines).with(filter).init(),
@@ -42,6 +47,42 @@ pub fn start(config: &LogConfig, spans: Option<Spans>) -> Result<(), BadFilter> 
         }
     }
     Ok(())
+}
+
+/// Lines that name the client's request for which they were written: as the last field, and only when there is a line, for
+/// a span around every request costs as much as reading its signature.
+struct Named<F> {
+    lines: F,
+    /// How a line ends; the request goes before it.
+    end: &'static str,
+    field: &'static str,
+    close: &'static str,
+}
+
+fn text() -> Named<Format> {
+    Named { lines: Format::default(), end: "", field: " request=", close: "" }
+}
+
+fn json() -> Named<Format<Json>> {
+    Named { lines: Format::default().json().flatten_event(true), end: "}", field: ",\"request\":\"", close: "\"}" }
+}
+
+impl<S, N, F> FormatEvent<S, N> for Named<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let Some(request) = context::current().request else {
+            return self.lines.format_event(context, writer, event);
+        };
+        let mut line = String::new();
+        self.lines.format_event(context, Writer::new(&mut line), event)?;
+        let line = line.trim_end_matches('\n');
+        let line = line.strip_suffix(self.end).unwrap_or(line);
+        writeln!(writer, "{line}{}{request}{}", self.field, self.close)
+    }
 }
 
 /// Whether logging could start so.
@@ -71,7 +112,60 @@ fn filter(text: &str) -> Result<EnvFilter, BadFilter> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use holdfast_wire::context::{Context, RequestTag};
+    use parking_lot::Mutex;
+
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_name_the_request_for_which_they_were_written() {
+        let lines = Lines::default();
+        let (of_json, of_text) = (lines.clone(), lines.clone());
+        let subscribers: [Box<dyn Fn() -> tracing::Dispatch>; 2] = [
+            Box::new(move || {
+                let of_json = of_json.clone();
+                let layer = tracing_subscriber::fmt::layer().with_writer(move || of_json.clone());
+                tracing_subscriber::registry().with(layer.json().event_format(json())).into()
+            }),
+            Box::new(move || {
+                let of_text = of_text.clone();
+                let layer = tracing_subscriber::fmt::layer().with_writer(move || of_text.clone()).with_ansi(false);
+                tracing_subscriber::registry().with(layer.event_format(text())).into()
+            }),
+        ];
+        let context = Context { request: Some(RequestTag(0xAB)), trace: None };
+        for subscriber in subscribers {
+            tracing::dispatcher::with_default(&subscriber(), || {
+                let work = context::within(context, async { tracing::warn!(blob = 7, "gone") });
+                futures::executor::block_on(work);
+                tracing::warn!("nobody's");
+            });
+        }
+        let all = String::from_utf8(lines.0.lock().clone()).unwrap();
+        let all: Vec<_> = all.lines().collect();
+        let first: serde_json::Value = serde_json::from_str(all[0]).unwrap();
+        assert_eq!((&first["request"], &first["blob"]), (&"00000000000000AB".into(), &7.into()), "{first}");
+        let second: serde_json::Value = serde_json::from_str(all[1]).unwrap();
+        assert!(second.get("request").is_none(), "{second}");
+        assert!(all[2].ends_with("gone blob=7 request=00000000000000AB"), "{}", all[2]);
+        assert!(all[3].ends_with("nobody's"), "{}", all[3]);
+    }
 
     #[test]
     fn levels_and_filters_are_taken_and_typing_errors_refused() {

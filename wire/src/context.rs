@@ -123,9 +123,11 @@ impl Ended<'_> {
 /// `work` as a span of its own, if the request is traced.
 pub async fn traced<T, E>(side: Side, name: &str, node: u64, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     let context = current();
+    // In one place, whichever way it goes: a future that is moved to two places takes the room of both.
+    let mut work = std::pin::pin!(work);
     let Some(parent) = context.trace else { return work.await };
     let (own, began) = (parent.child(name, node), Instant::now());
-    let done = within(Context { trace: Some(own), ..context }, work).await;
+    let done = within(Context { trace: Some(own), ..context }, work.as_mut()).await;
     let (request, failed) = (context.request, done.is_err());
     let node = (side == Side::Client).then_some(node);
     Ended { own, parent: parent.span, name, side, began, failed, request, status: None, node }.tell();

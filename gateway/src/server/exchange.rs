@@ -14,7 +14,6 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use s3s::dto::CORSConfiguration;
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use super::body::{Progress, Reply, Report, Upload};
 use super::connection::{Active, Pulse};
@@ -338,7 +337,6 @@ async fn dispatch(
     parts.extensions.insert(completion.id);
     parts.extensions.insert(completion.origin);
     parts.extensions.insert(completion.slot.clone());
-    let span = || tracing::info_span!("s3", id = %completion.id, operation = completion.operation.name());
     let meant = if report.is_none() { range::meant(completion.operation, &parts.headers) } else { None };
     let pass = meant.as_ref().map(|_| Pass::default());
     if let Some(pass) = &pass {
@@ -346,7 +344,7 @@ async fn dispatch(
     }
     let whose = completion.context();
     let call = shared.protocol.call(Request::from_parts(parts, body));
-    let mut called = context::within(whose, call).instrument(span()).await;
+    let mut called = context::within(whose, call).await;
     // The range stands under the signature: s3s checks that first, and then refuses what it cannot read.
     if let (Some(meant), Some(pass)) = (meant, pass.filter(Pass::is_earned)) {
         let mut again = signed.unsigned(match meant {
@@ -356,7 +354,7 @@ async fn dispatch(
         again.extensions_mut().insert(completion.id);
         again.extensions_mut().insert(pass);
         let call = shared.protocol.call(again.map(|()| s3s::Body::empty()));
-        called = context::within(whose, call).instrument(span()).await;
+        called = context::within(whose, call).await;
     }
     let response = match called {
         Ok(response) => response,

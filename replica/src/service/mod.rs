@@ -32,7 +32,8 @@ const WITHIN_MAX: Duration = Duration::from_secs(60);
 pub async fn call(host: Arc<Host>, request: Request, body: Body) -> Answer {
     let _counted = host.load_meter().enter();
     let (kind, node, began) = (request.kind(), host.id().0, Instant::now());
-    let answer = context::traced(Side::Server, kind, node, answer(host.clone(), request, body)).await;
+    let work = std::pin::pin!(answer(host.clone(), request, body));
+    let answer = context::traced(Side::Server, kind, node, work).await;
     let micros = began.elapsed().as_micros() as u64;
     match &answer {
         Ok(_) => tracing::debug!(kind, micros, "answered"),
@@ -41,27 +42,28 @@ pub async fn call(host: Arc<Host>, request: Request, body: Body) -> Answer {
     answer
 }
 
+/// What is rare or long is boxed: a read or a small write pays for no larger future than its own.
 async fn answer(host: Arc<Host>, request: Request, body: Body) -> Answer {
     let done = |response| Ok((response, Body::empty()));
     match request {
         Request::Write(write) => {
             let deadline = deadline(write.deadline_ms);
-            done(write::write(&host, write, deadline).await?)
+            done(Box::pin(write::write(&host, write, deadline)).await?)
         }
-        Request::UploadBlob { group, blob } => done(upload::upload(&host, group, blob, body).await?),
+        Request::UploadBlob { group, blob } => done(Box::pin(upload::upload(&host, group, blob, body)).await?),
         Request::DropBlob { group, blob } => {
-            upload::drop_blob(&host, group, blob).await?;
+            Box::pin(upload::drop_blob(&host, group, blob)).await?;
             done(Response::Done)
         }
         Request::Read(read) => {
             let deadline = deadline(read.deadline_ms);
             read::read(&host, read, deadline).await
         }
-        Request::Root(request) => done(root::root(&host, request, Instant::now() + WITHIN).await?),
-        Request::Backup(request) => backup::backup(&host, request, Instant::now() + WITHIN).await,
+        Request::Root(request) => done(Box::pin(root::root(&host, request, Instant::now() + WITHIN)).await?),
+        Request::Backup(request) => Box::pin(backup::backup(&host, request, Instant::now() + WITHIN)).await,
         Request::View => done(Response::View(Box::new(host.view()))),
         Request::TransferLeader { group, to } => {
-            host.group(group)?.transfer(to, Instant::now() + Duration::from_secs(5)).await?;
+            Box::pin(host.group(group)?.transfer(to, Instant::now() + Duration::from_secs(5))).await?;
             done(Response::Done)
         }
     }

@@ -16,7 +16,6 @@ use holdfast_wire::service::Body;
 use holdfast_wire::transport::{CALL, HEARTBEATS, decode, encode, serve_heartbeats};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use super::upload::{self, BlobAsk, HOLDS, RECLAIM};
 use crate::blob::peer as blob_peer;
@@ -48,11 +47,7 @@ pub fn handle(host: Arc<Host>, path: &str, head: Bytes, payload: Body) -> BoxFut
     match path {
         CALL => async move {
             let (context, request): (Context, Request) = decode(&head)?;
-            let answering = context::within(context, super::call(host, request, payload));
-            let (response, body) = match context.request {
-                Some(id) => answering.instrument(tracing::info_span!("call", %id)).await?,
-                None => answering.await?,
-            };
+            let (response, body) = context::within(context, super::call(host, request, payload)).await?;
             Ok((encode(&response), body))
         }
         .boxed(),
