@@ -80,6 +80,14 @@ impl GroupPlace {
         let at = (self.group.0 as usize).checked_rem(self.voters.len())?;
         self.voters.get(at).copied()
     }
+
+    /// How many voters come before `node`, counted from the one that should lead; `None` if it is no voter.
+    pub fn turn(&self, node: NodeId) -> Option<u32> {
+        let count = self.voters.len();
+        let first = (self.group.0 as usize).checked_rem(count)?;
+        let at = self.voters.iter().position(|voter| *voter == node)?;
+        Some(((at + count - first) % count) as u32)
+    }
 }
 
 /// Hash ranges → groups → nodes.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! everybody fresh  the first by name draws ids and map ── /found ──▶ the others stamp their directories
-//!                  when all have: ── /begin ──▶ groups are initialized, each by its first leader
+//!                  when all have: ── /begin ──▶ groups are initialized, each by its first leader or, when that does not come, the next
 //! somebody begun   Join through root: a new id, never the one that this name had before
 //! ```
 
@@ -198,7 +198,7 @@ async fn start_founding_or_join(
 }
 
 /// The founder's identity with the first layout.
-fn draw(config: &NodeConfig, cluster: ClusterId) -> Identity {
+pub(super) fn draw(config: &NodeConfig, cluster: ClusterId) -> Identity {
     let mut peers = config.peers.clone();
     if peers.is_empty() {
         peers.push((config.name.clone(), config.address.clone()));

@@ -1,6 +1,11 @@
 //! Founding, writing and reading everywhere, restarting, replacing a node.
 
+use holdfast_wire::id::ClusterId;
+
 use super::*;
+use crate::file::Files as _;
+use crate::node::founding;
+use crate::node::identity::Identity;
 
 #[tokio::test(start_paused = true)]
 async fn three_nodes_found_a_cluster_and_every_replica_reads_what_was_acknowledged() {
@@ -66,6 +71,30 @@ async fn a_wiped_node_comes_back_as_another_and_replaces_itself() {
     cluster.start_node(0).await;
     cluster.wait_ready().await;
     assert_eq!(cluster.get(2, bucket.id, "a/c", ReadMode::Strong).await.unwrap().as_deref(), Some(&b"while away"[..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn groups_begin_although_whoever_should_begin_them_lost_its_disk_after_it_was_stamped() {
+    let mut cluster = Cluster::prepare(3, NodeConfig::default());
+    let founder = NodeConfig { name: name(0), address: format!("{}:1", name(0)), ..cluster.config.clone() };
+    let mut first = founding::draw(&founder, ClusterId(7));
+    first.founding.as_mut().unwrap().begun = true;
+    let nodes = first.founding.as_ref().unwrap().layout.nodes.clone();
+    // n1 should begin one of the groups: its disk is empty again.
+    for at in [1, 2] {
+        let identity = Identity { node: nodes[at].id, name: name(at), ..first.clone() };
+        let disk = cluster.disks[at].process();
+        disk.create_dir_all("/data".as_ref()).unwrap();
+        identity.save(&disk, "/data".as_ref()).unwrap();
+        cluster.start_node(at).await;
+    }
+    cluster.start_node(0).await;
+    cluster.wait_ready().await;
+    let id = cluster.nodes[0].as_ref().unwrap().inner.host().unwrap().id();
+    assert!(id.0 > 3, "a new id, not {id}");
+    let bucket = cluster.create_bucket("photos").await;
+    cluster.put(bucket.id, "a/b", b"one").await;
+    assert_eq!(cluster.get(0, bucket.id, "a/b", ReadMode::Strong).await.unwrap().as_deref(), Some(&b"one"[..]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,6 +50,16 @@ fn name(at: usize) -> String {
 
 impl Cluster {
     async fn start(count: usize, config: NodeConfig) -> Self {
+        let mut cluster = Self::prepare(count, config);
+        for at in 0..count {
+            cluster.start_node(at).await;
+        }
+        cluster.wait_ready().await;
+        cluster
+    }
+
+    /// Nodes that have not been started yet.
+    fn prepare(count: usize, config: NodeConfig) -> Self {
         let peers = (0..count).map(|at| (name(at), format!("{}:1", name(at)))).collect();
         let timings = Timings { heartbeat_ms: 50, election_min_ms: 150, election_max_ms: 300 };
         let mut cluster = Self {
@@ -65,9 +75,7 @@ impl Cluster {
             cluster.disks.push(SimulatedFiles::new(at as u64));
             cluster.engines.push(Arc::new(Memory::with_power_cuts()));
             cluster.over.push(Arc::default());
-            cluster.start_node(at).await;
         }
-        cluster.wait_ready().await;
         cluster
     }
 
