@@ -80,7 +80,7 @@ fn every_alert_has_its_runbook() {
         let section = runbooks.split_once(&format!("\n### {alert}\n")).map(|(_, rest)| rest);
         let text = section.and_then(|rest| rest.split("\n### ").next()).unwrap_or_default().trim();
         assert!(text.len() > 80, "{alert} has no runbook");
-        let anchor = format!("runbook_url: docs/operations.md#{}\n", alert.to_lowercase());
+        let anchor = format!("/blob/main/docs/operations.md#{}\n", alert.to_lowercase());
         assert!(ALERTS.contains(&anchor), "{alert} does not name its runbook");
     }
     let sections = runbooks.lines().filter_map(|line| line.strip_prefix("### "));
