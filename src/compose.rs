@@ -9,6 +9,7 @@ use holdfast_gateway::audit::Auditor;
 use holdfast_gateway::auth::{Buckets, KeyError, Keyring, RootKey, Secret};
 use holdfast_gateway::membership::Membership;
 use holdfast_gateway::metrics::{self as gateway_metrics, GatewayMetrics};
+use holdfast_gateway::ownership::Ownership;
 use holdfast_gateway::router::{RouteError, Router, RouterOptions};
 use holdfast_gateway::s3::{S3Config, S3Service};
 use holdfast_gateway::server::{Gateway, GatewayConfig, GatewayError, Readiness};
@@ -18,6 +19,7 @@ use holdfast_replica::index::engine::{Engine, EngineError, Lsm, LsmOptions};
 use holdfast_replica::node::faults::Faults;
 use holdfast_replica::node::format::{self, FormatError};
 use holdfast_replica::node::{Node, NodeConfig, NodeError};
+use holdfast_wire::acl::Acl;
 use holdfast_wire::handshake::ClusterSecret;
 use holdfast_wire::heartbeat::ClusterView;
 use holdfast_wire::id::BucketName;
@@ -223,7 +225,12 @@ impl Process {
                 sources.push(Box::new(move || gateway_metrics::render(&counters)));
                 let counters = router.metrics().clone();
                 sources.push(Box::new(move || metrics::router(&counters)));
-                let making = create_buckets(router.clone(), config.default_buckets.clone(), root.access.clone());
+                let making = create_buckets(
+                    router.clone(),
+                    config.default_buckets.clone(),
+                    root.access.clone(),
+                    config.default_ownership,
+                );
                 buckets.spawn(stop.clone().run_until_cancelled_owned(making));
                 let views = Arc::new(RouterViews(router.clone()));
                 gateway = Some(S3 { server, tasks, membership, router });
@@ -346,6 +353,7 @@ async fn start_gateway(
     let mut s3 = S3Config::new(root.access.clone());
     s3.inline_max = config.inline_max;
     s3.lifecycle_day_ms = config.lifecycle_day_ms;
+    s3.default_ownership = config.default_ownership;
     s3.region = config.region.clone();
     s3.keys.clone_from(&config.encryption_keys);
     s3.customer_keys_over_http = config.customer_keys_over_http;
@@ -378,10 +386,20 @@ async fn bring_about(access: Access, wish: Provision) {
 }
 
 /// Creates buckets until each exists.
-async fn create_buckets(router: Router, names: Vec<BucketName>, owner: String) {
+async fn create_buckets(router: Router, names: Vec<BucketName>, owner: String, ownership: Ownership) {
+    let documents = Ownership::documents(None, ownership, &Acl::private(&owner));
     for name in names {
         loop {
-            match router.create_bucket(name.clone(), owner.clone(), Placement::default(), Vec::new(), false).await {
+            match router
+                .create_bucket(
+                    name.clone(),
+                    owner.clone(),
+                    Placement::default(),
+                    Vec::new(),
+                    (false, documents.clone()),
+                )
+                .await
+            {
                 Ok(_) => {
                     tracing::info!(bucket = %name, "created a default bucket");
                     break;

@@ -107,5 +107,6 @@ pub fn place(source: &Source) -> String {
         Source::Session { statement, sid } => format!("{} of the session's policy", named(statement, sid)),
         Source::Bucket { statement, sid } => format!("{} of the bucket's policy", named(statement, sid)),
         Source::Ownership => "ownership of the bucket".to_owned(),
+        Source::List => "an access control list".to_owned(),
     }
 }

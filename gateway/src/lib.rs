@@ -12,6 +12,7 @@ pub mod hedge;
 pub mod limits;
 pub mod membership;
 pub mod metrics;
+pub mod ownership;
 pub mod policy;
 pub mod public_access;
 pub mod router;

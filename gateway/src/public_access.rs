@@ -4,15 +4,14 @@ use holdfast_wire::bucket::Bucket;
 use holdfast_wire::configuration::Document;
 use serde::{Deserialize, Serialize};
 
-/// What a bucket's public access block forbids. ACLs that grant anything are never accepted, so the two settings about
-/// them hold by themselves.
+/// What a bucket's public access block forbids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "PascalCase")]
 #[expect(clippy::struct_excessive_bools, reason = "S3's own four settings")]
 pub struct PublicAccess {
-    /// `BlockPublicAcls`
+    /// `BlockPublicAcls`: a list that grants anything to groups is not accepted.
     pub block_public_acls: bool,
-    /// `IgnorePublicAcls`
+    /// `IgnorePublicAcls`: what lists grant to groups counts for nothing.
     pub ignore_public_acls: bool,
     /// `BlockPublicPolicy`: a public policy is not accepted.
     pub block_public_policy: bool,

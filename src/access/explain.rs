@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use holdfast_gateway::audit::place;
 use holdfast_gateway::auth::directory::compile;
+use holdfast_gateway::ownership::{self, Ownership};
 use holdfast_gateway::policy::condition::fold;
+use holdfast_gateway::policy::lists::{self, Listed, Lists, Verdict};
 use holdfast_gateway::policy::principal::ACCOUNT;
 use holdfast_gateway::policy::{Caller, Decision, Facts, Policy, Question, Source, Standing, evaluate, public};
 use holdfast_gateway::public_access::PublicAccess;
@@ -117,11 +119,23 @@ pub fn explain(
     let facts = Known(facts);
     let names: Vec<(&str, &Policy)> = identity.iter().map(|(name, policy)| (name.as_str(), policy)).collect();
     let restrict = bucket.is_some_and(|bucket| PublicAccess::of(bucket).restrict_public_buckets);
+    // Lists of objects are not looked at: they are as many as objects.
+    let verdict = bucket.map(|bucket| match Ownership::of(bucket).lists_count() {
+        false => Verdict { owner: user == Some(bucket.owner.as_str()), granted: false },
+        true => {
+            let list = ownership::list_of(bucket);
+            let bucket_list = Listed { owner: &bucket.owner, list: Some(&list) };
+            let public = !PublicAccess::of(bucket).ignore_public_acls;
+            lists::judge(&ask.action, user, &Lists { bucket: bucket_list, object: None, public })
+        }
+    });
+    let verdict = verdict.unwrap_or_default();
     let standing = Standing {
         identity: &names,
         session: &[],
         bucket: own.as_ref(),
-        owner: bucket.zip(user).is_some_and(|(bucket, user)| bucket.owner == user),
+        owner: verdict.owner,
+        granted: verdict.granted,
         restricted: restrict && own.as_ref().is_some_and(public::is_public),
     };
     let question = Question { action: &ask.action, resource: &resource, caller, facts: &facts };
@@ -137,7 +151,7 @@ pub fn explain(
     let statement = source.and_then(|source| match source {
         Source::Identity { policy, statement, .. } => statement_of(now.policies.get(policy)?, *statement),
         Source::Bucket { statement, .. } => statement_of(bucket?.document(Document::Policy)?, *statement),
-        Source::Session { .. } | Source::Ownership => None,
+        Source::Session { .. } | Source::Ownership | Source::List => None,
     });
     let decision = if decision.is_allowed() { "allowed" } else { "denied" }.to_owned();
     Ok(Explanation { decision, why, who, policies, statement })

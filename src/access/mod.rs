@@ -211,6 +211,7 @@ impl Access {
             placement: Placement::default(),
             tags: Vec::new(),
             lock: false,
+            documents: Vec::new(),
         };
         self.bucket_answer(name, create).await
     }

@@ -223,6 +223,14 @@ pub const KEYS: &[Key] = &[
          the client's address."
     ),
     key!(
+        "default-object-ownership",
+        "OWNERSHIP",
+        "BucketOwnerEnforced",
+        GATEWAY,
+        "What a bucket made through this gateway gets when its maker does not say: `BucketOwnerEnforced` (access control lists count for nothing), \
+         `BucketOwnerPreferred` or `ObjectWriter`."
+    ),
+    key!(
         "lifecycle-day-seconds",
         "SECONDS",
         "86400",

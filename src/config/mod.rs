@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdfast_gateway::access_log::AccessLog;
+use holdfast_gateway::ownership::Ownership;
 use holdfast_gateway::policy::value::Network;
 use holdfast_gateway::sampling::Sampling;
 use holdfast_gateway::seal::{BadKeyRing, KeyRing};
@@ -102,6 +103,8 @@ pub struct Config {
     pub inline_max: u64,
     /// Milliseconds of a lifecycle rule's day.
     pub lifecycle_day_ms: u64,
+    /// The object ownership of a new bucket whose maker does not say.
+    pub default_ownership: Ownership,
     /// The index's block cache, bytes.
     pub cache_bytes: u64,
     /// Raft's times.
@@ -410,6 +413,12 @@ impl Reader<'_> {
     }
 
     /// Whether customers' keys are taken over plain HTTP.
+    fn default_ownership(&self) -> Result<Ownership, ConfigError> {
+        let expected = "BucketOwnerEnforced, BucketOwnerPreferred or ObjectWriter";
+        let Some((name, found)) = self.set("default-object-ownership") else { return Ok(Ownership::Enforced) };
+        found.parse().map_err(|_| ConfigError::Choice { name, expected, found: found.to_owned() })
+    }
+
     fn customer_keys_over_http(&self) -> Result<bool, ConfigError> {
         match self.set("customer-keys-over") {
             None | Some((_, "https")) => Ok(false),
@@ -570,6 +579,7 @@ impl Config {
             audit_log: from.path("audit-log"),
             trusted_proxies: from.networks("trusted-proxies")?,
             inline_max: from.number("inline-max", 0, 1 << 20)?,
+            default_ownership: from.default_ownership()?,
             lifecycle_day_ms: from.number("lifecycle-day-seconds", 1, 86_400)? * 1000,
             cache_bytes: from.number("cache-bytes", 1 << 20, 1 << 40)?,
             raft,

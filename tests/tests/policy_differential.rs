@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use holdfast_gateway::policy::lists::{Listed, Lists, judge};
 use holdfast_gateway::policy::{Caller, Facts, Policy, Question, Standing, evaluate};
+use holdfast_wire::acl::{Acl, Grantee, Permission};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -353,6 +355,7 @@ proptest! {
         session in prop::collection::vec(policy(false), 0..2),
         bucket in prop::option::of(policy(true)),
         owner in prop::bool::weighted(0.2),
+        granted in prop::bool::weighted(0.2),
         request in request(),
     ) {
         let parse = |policy: &Value| Policy::identity(&policy.to_string()).map_err(|error| TestCaseError::fail(format!("{error}: {policy}")));
@@ -367,11 +370,120 @@ proptest! {
         let (ours, limits) = (named(&ours), named(&limits));
         let ours: Vec<(&str, &Policy)> = ours.iter().map(|(name, policy)| (*name, policy)).collect();
         let limits: Vec<(&str, &Policy)> = limits.iter().map(|(name, policy)| (*name, policy)).collect();
-        let standing = Standing { identity: &ours, session: &limits, bucket: compiled.as_ref(), owner, restricted: false };
+        let standing = Standing { identity: &ours, session: &limits, bucket: compiled.as_ref(), owner, granted, restricted: false };
         let caller = request.user.map_or(Caller::Anonymous, Caller::User);
         let question = Question { action: request.action, resource: request.resource, caller, facts: &request };
         let decision = evaluate(&question, &standing);
-        let expected = naive::allowed(&identity, &session, bucket.as_ref(), owner, &request);
+        let expected = naive::allowed(&identity, &session, bucket.as_ref(), owner || granted, &request);
         prop_assert_eq!(decision.is_allowed(), expected, "{:?}", decision);
+    }
+}
+
+/// The "Mapping of ACL permissions and access policy permissions" of the Amazon S3 User Guide, written out as a table.
+mod naive_lists {
+    pub const MAPPING: &[(&str, &str, &str)] = &[
+        ("s3:ListBucket", "bucket", "READ"),
+        ("s3:ListBucketVersions", "bucket", "READ"),
+        ("s3:ListBucketMultipartUploads", "bucket", "READ"),
+        ("s3:PutObject", "bucket", "WRITE"),
+        ("s3:AbortMultipartUpload", "bucket", "WRITE"),
+        ("s3:ListMultipartUploadParts", "bucket", "WRITE"),
+        ("s3:DeleteObject", "own", "WRITE"),
+        ("s3:GetBucketAcl", "bucket", "READ_ACP"),
+        ("s3:PutBucketAcl", "bucket", "WRITE_ACP"),
+        ("s3:GetObject", "object", "READ"),
+        ("s3:GetObjectVersion", "object", "READ"),
+        ("s3:GetObjectAcl", "object", "READ_ACP"),
+        ("s3:GetObjectVersionAcl", "object", "READ_ACP"),
+        ("s3:PutObjectAcl", "object", "WRITE_ACP"),
+        ("s3:PutObjectVersionAcl", "object", "WRITE_ACP"),
+    ];
+
+    /// Grants as (whom, what): `*` everybody, `+` whoever signed.
+    pub type Grants = Vec<(&'static str, &'static str)>;
+
+    /// Everything that somebody may do with things owned by `bucket.0` and `object.0`, by trying every grant.
+    pub fn allowed(
+        caller: Option<&str>,
+        action: &str,
+        (bucket_owner, bucket): (&str, &Grants),
+        object: Option<(&str, &Grants)>,
+        ignore_public: bool,
+    ) -> bool {
+        let named = |grants: &Grants, wanted: &str| {
+            let mut found = false;
+            for (whom, what) in grants {
+                let meant = match (*whom, caller) {
+                    ("*", _) => !ignore_public,
+                    ("+", caller) => caller.is_some() && !ignore_public,
+                    (name, Some(caller)) => name == caller,
+                    (_, None) => false,
+                };
+                found |= meant && [wanted, "FULL_CONTROL"].contains(what);
+            }
+            found
+        };
+        let row = MAPPING.iter().find(|(name, _, _)| *name == action);
+        match (row, object) {
+            (None, _) => caller == Some(bucket_owner),
+            (Some((_, "bucket", what)), _) => caller == Some(bucket_owner) || named(bucket, what),
+            (Some((_, "own", what)), object) => {
+                let own = object.is_none_or(|(owner, _)| caller == Some(owner));
+                caller == Some(bucket_owner) || (caller.is_some() && own && named(bucket, what))
+            }
+            (Some((_, _, what)), Some((owner, grants))) => caller == Some(owner) || named(grants, what),
+            (Some(_), None) => caller == Some(bucket_owner),
+        }
+    }
+}
+
+fn grants() -> impl Strategy<Value = naive_lists::Grants> {
+    let whom = prop::sample::select(vec!["*", "+", "ann", "bob", "carl"]);
+    let what = prop::sample::select(vec!["FULL_CONTROL", "READ", "WRITE", "READ_ACP", "WRITE_ACP"]);
+    prop::collection::vec((whom, what), 0..4)
+}
+
+fn list(grants: &naive_lists::Grants) -> Acl {
+    grants.iter().fold(Acl::default(), |list, (whom, what)| {
+        let whom = match *whom {
+            "*" => Grantee::Everybody,
+            "+" => Grantee::Authenticated,
+            name => Grantee::Owner(name.to_owned()),
+        };
+        let what = match *what {
+            "FULL_CONTROL" => Permission::FullControl,
+            "READ" => Permission::Read,
+            "WRITE" => Permission::Write,
+            "READ_ACP" => Permission::ReadAcp,
+            _ => Permission::WriteAcp,
+        };
+        list.and(whom, what)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn both_read_lists_alike(
+        caller in prop::option::of(prop::sample::select(vec!["ann", "bob", "carl"])),
+        row in prop::sample::select(naive_lists::MAPPING),
+        unmapped in prop::bool::weighted(0.1),
+        bucket in grants(),
+        object in prop::option::of((prop::sample::select(vec!["ann", "bob"]), grants())),
+        ignore_public in any::<bool>(),
+    ) {
+        let action = if unmapped { "s3:PutObjectTagging" } else { row.0 };
+        let expected = naive_lists::allowed(
+            caller, action, ("ann", &bucket), object.as_ref().map(|(owner, grants)| (*owner, grants)), ignore_public,
+        );
+        let (of_bucket, of_object) = (list(&bucket), object.as_ref().map(|(_, grants)| list(grants)));
+        let lists = Lists {
+            bucket: Listed { owner: "ann", list: Some(&of_bucket) },
+            object: object.as_ref().map(|(owner, _)| Listed { owner, list: of_object.as_ref() }),
+            public: !ignore_public,
+        };
+        let verdict = judge(action, caller, &lists);
+        prop_assert_eq!(verdict.owner || verdict.granted, expected, "{:?}", verdict);
     }
 }

@@ -49,6 +49,7 @@ pub enum Document {
     OwnershipControls,
     Notification,
     Logging,
+    Acl,
 }
 
 /// A change of one bucket.

@@ -6,6 +6,7 @@
 //! [`transport`] (bytes on an authenticated connection), [`service`] (the one trait behind which a replica stands,
 //! whether it lives in this process or on another node).
 
+pub mod acl;
 pub mod backup;
 pub mod bucket;
 pub mod condition;

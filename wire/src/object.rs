@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::acl::Acl;
 use crate::id::{BlobId, ObjectKey, Seq, UploadId, VersionId};
 use crate::lock::ObjectLock;
 use crate::sealed::{Salt, Seal};
@@ -108,6 +109,8 @@ pub struct Detail {
     pub noncurrent_ms: Option<u64>,
     /// If it is encrypted.
     pub seal: Option<Seal>,
+    /// Its access control list; `None`: its owner's full control.
+    pub acl: Option<Acl>,
 }
 
 /// One part of a finished multipart object.
@@ -202,6 +205,8 @@ pub struct Attributes {
     pub lock: ObjectLock,
     /// How the bytes are encrypted.
     pub seal: Option<Seal>,
+    /// Its access control list; `None`: its owner's full control.
+    pub acl: Option<Acl>,
 }
 
 /// An open multipart upload.

@@ -14,7 +14,7 @@ use s3s::dto::{CopySource, DeleteObjectsInput, ObjectIdentifier, PostObjectInput
 use s3s::post_policy::PostPolicyCondition;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 
-use super::authorize::{Authorizer, Buckets, Lookup};
+use super::authorize::{Authorizer, Buckets, Judged, Lookup, Subject, Unreadable};
 use super::facts::{RequestFacts, Tags};
 use super::keyring::Keyring;
 use super::origin::Origin;
@@ -24,6 +24,7 @@ use super::table::{self, IN_BODY, Place, Required, Target};
 use super::who::Who;
 use crate::error::slow_down;
 use crate::guard::query;
+use crate::ownership::Ownership;
 use crate::policy::{Decision, Source};
 
 /// The access check.
@@ -117,7 +118,12 @@ impl Access {
     }
 
     /// The decision about one requirement; an error where S3 gives another than `AccessDenied`.
-    async fn decide(&self, operation: &str, parts: &Parts<'_>, required: &Required<'_>) -> S3Result<Decision> {
+    async fn decide(
+        &self,
+        operation: &str,
+        parts: &Parts<'_>,
+        (required, subject): (&Required<'_>, Subject),
+    ) -> S3Result<(Decision, Option<Judged>)> {
         let name = required.place.bucket;
         let found = match name {
             "" => None,
@@ -136,17 +142,40 @@ impl Access {
         // Creating a bucket that is another's is no question of that bucket's policy.
         let bucket = found.as_deref().filter(|_| operation != "CreateBucket");
         let facts = parts.facts(self.keyring.now_ms(), &self.region);
-        Ok(self.authorizer.decide(self.buckets.as_deref(), required, bucket, facts).await)
+        let deciding = self.authorizer.decide(self.buckets.as_deref(), (required, subject), bucket, facts);
+        deciding.await.map_err(|Unreadable| slow_down())
     }
 
     async fn is_missing(&self, name: &str) -> bool {
         matches!(self.find(name).await, Lookup::Missing)
     }
 
-    /// Lets a request through that may do all that its operation requires.
-    async fn authorize(&self, operation: &str, parts: &Parts<'_>, place: Place<'_>) -> S3Result<()> {
+    /// Whether the caller may learn that there is no such key: who could list it may.
+    async fn may_miss(&self, operation: &str, parts: &Parts<'_>, place: Place<'_>) -> S3Result<bool> {
+        let list = Required { action: "s3:ListBucket", place: Place { key: "", version: None, ..place } };
+        let asking = Parts { prefix: Some(place.key), ..*parts };
+        Ok(self.decide(operation, &asking, (&list, Subject::There)).await?.0.is_allowed())
+    }
+
+    /// What a request requires besides what stands in the table: a list that lets in people whom nobody named.
+    async fn public_list(&self, operation: &str, place: Place<'_>, headers: &HeaderMap) -> Option<&'static str> {
+        match operation {
+            "CreateBucket" if makes_public(headers) => Some("s3:PutBucketAcl"),
+            "PutObject" | "PostObject" | "CopyObject" | "CreateMultipartUpload" if makes_public(headers) => {
+                match self.find(place.bucket).await {
+                    Lookup::Found(bucket) if Ownership::of(&bucket).lists_count() => Some("s3:PutObjectAcl"),
+                    // Refused as what it is.
+                    Lookup::Found(_) | Lookup::Missing | Lookup::Unknown => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// Lets a request through that may do all that its operation requires; says which object's list it hung on.
+    async fn authorize(&self, operation: &str, parts: &Parts<'_>, place: Place<'_>) -> S3Result<Option<Judged>> {
         if parts.who.is_root() {
-            return Ok(());
+            return Ok(None);
         }
         let source = copy_source(parts.headers);
         // Where it cannot be read, the operation refuses it.
@@ -162,9 +191,20 @@ impl Access {
             self.note(parts, "", &place, Decision::NotAllowed);
             return Err(denied("This operation is not allowed for this key"));
         };
-        for required in &all {
-            let decision = self.decide(operation, parts, required).await?;
+        let listed = self.public_list(operation, place, parts.headers).await;
+        let listed = listed.map(|action| (Required { action, place }, Subject::New));
+        let mut hung = None;
+        for (required, subject) in all.into_iter().map(|required| (required, Subject::There)).chain(listed) {
+            let required = &required;
+            let (decision, judged) = self.decide(operation, parts, (required, subject)).await?;
+            hung = judged.or(hung);
             if !decision.is_allowed() {
+                if judged == Some(Judged(None))
+                    && decision == Decision::NotAllowed
+                    && self.may_miss(operation, parts, required.place).await?
+                {
+                    continue;
+                }
                 let message = explain(parts.who, required, &decision);
                 self.note(parts, required.action, &required.place, decision);
                 return Err(denied(message));
@@ -173,12 +213,10 @@ impl Access {
         if matches!(operation, "GetObject" | "HeadObject" | "GetObjectAttributes" | "GetObjectTagging")
             && let Some(slot) = parts.slot
         {
-            let list = Required { action: "s3:ListBucket", place: Place { key: "", version: None, ..place } };
-            let asking = Parts { prefix: Some(place.key), ..*parts };
-            let may_list = self.decide(operation, &asking, &list).await?.is_allowed();
+            let may_list = self.may_miss(operation, parts, place).await?;
             slot.note(|found| found.hides_missing = !may_list);
         }
-        Ok(())
+        Ok(hung)
     }
 
     fn note(&self, parts: &Parts<'_>, action: &'static str, place: &Place<'_>, decision: Decision) {
@@ -201,7 +239,9 @@ impl Access {
                 let parts = Parts { who, method, uri, headers, origin, slot: None, prefix: None, new_tags: None };
                 let place = Place { bucket: bucket.name.as_str(), key: "", version: None };
                 let list = Required { action: "s3:ListBucket", place };
-                authorizer.decide(None, &list, Some(&bucket), parts.facts(now_ms, region)).await.is_allowed()
+                let deciding =
+                    authorizer.decide(None, (&list, Subject::There), Some(&bucket), parts.facts(now_ms, region));
+                deciding.await.is_ok_and(|(decision, _)| decision.is_allowed())
             })
         }))
     }
@@ -219,7 +259,7 @@ fn explain(who: &Who, required: &Required<'_>, decision: &Decision) -> String {
     let why = match decision {
         Decision::Denied(Source::Identity { .. }) => "with an explicit deny in an identity-based policy",
         Decision::Denied(Source::Session { .. }) => "with an explicit deny in a session policy",
-        Decision::Denied(Source::Bucket { .. } | Source::Ownership) => {
+        Decision::Denied(Source::Bucket { .. } | Source::Ownership | Source::List) => {
             "with an explicit deny in a resource-based policy"
         }
         Decision::NotInSession => "because no session policy allows the action",
@@ -227,6 +267,25 @@ fn explain(who: &Who, required: &Required<'_>, decision: &Decision) -> String {
     };
     let (who, action, resource) = (who.arn(), required.action, required.place.arn());
     format!("User: {who} is not authorized to perform: {action} on resource: \"{resource}\" {why}")
+}
+
+/// Whether the headers ask for a list that lets in people whom nobody named.
+fn makes_public(headers: &HeaderMap) -> bool {
+    const GRANTS: [&str; 5] = [
+        "x-amz-grant-full-control",
+        "x-amz-grant-read",
+        "x-amz-grant-read-acp",
+        "x-amz-grant-write",
+        "x-amz-grant-write-acp",
+    ];
+    let canned = headers.get("x-amz-acl").is_some_and(|name| {
+        ["public-read", "public-read-write", "authenticated-read"].iter().any(|public| name == public)
+    });
+    let group = |name: &str| {
+        let value = headers.get(name);
+        value.is_some_and(|value| value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("uri")))
+    };
+    canned || GRANTS.into_iter().any(group)
 }
 
 /// A parameter of the query.
@@ -297,7 +356,10 @@ impl S3Access for Access {
                 prefix: None,
                 new_tags: None,
             };
-            self.authorize(operation, &parts, place).await?;
+            let hung = self.authorize(operation, &parts, place).await?;
+            if let Some(judged) = hung {
+                cx.extensions_mut().insert(judged);
+            }
         } else if matches!(who, Who::Anonymous)
             && !form
             && let Some(name) = cx.s3_path().get_bucket_name()
@@ -323,7 +385,7 @@ impl S3Access for Access {
             let (bucket, version) = (request.input.bucket.as_str(), object.version_id.as_deref());
             let place = Place { bucket, key: &object.key, version };
             match self.authorize("DeleteObjects", &parts, place).await {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(error) if *error.code() == S3ErrorCode::AccessDenied => {
                     forbidden.insert((object.key.clone(), object.version_id.clone()));
                 }
@@ -343,7 +405,8 @@ impl S3Access for Access {
         let input = &request.input;
         let tags: Tags = input.tagging.tag_set.iter().map(pair).collect();
         let place = Place { bucket: &input.bucket, key: &input.key, version: input.version_id.as_deref() };
-        self.authorize("PutObjectTagging", &parts(request, &who, Some(&tags)), place).await
+        self.authorize("PutObjectTagging", &parts(request, &who, Some(&tags)), place).await?;
+        Ok(())
     }
 
     /// A form's session token shows only now, in the policy: s3s has made sure that every field stands there.
@@ -372,6 +435,7 @@ impl S3Access for Access {
         let mut headers = request.headers.clone();
         for (name, value) in [
             ("x-amz-tagging", input.tagging.as_ref().map(|_| "form")),
+            ("x-amz-acl", input.acl.as_ref().map(|acl| acl.as_str())),
             ("x-amz-object-lock-mode", input.object_lock_mode.as_ref().map(|mode| mode.as_str())),
             ("x-amz-object-lock-legal-hold", input.object_lock_legal_hold_status.as_ref().map(|hold| hold.as_str())),
         ] {

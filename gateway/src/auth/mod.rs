@@ -18,9 +18,9 @@ pub mod table;
 pub mod who;
 
 pub use self::access::{Access, Forbidden, Lister};
-pub use self::authorize::{Buckets, Lookup};
+pub use self::authorize::{Buckets, Judged, Lookup, Record, Unreadable};
 pub use self::keyring::{IdentitySource, Keyring, Provider};
 pub use self::keys::{KeyError, RootKey, Secret};
 pub use self::origin::Origin;
 pub use self::slot::Slot;
-pub use self::who::Who;
+pub use self::who::{ANONYMOUS, Who};

@@ -1,8 +1,8 @@
 //! The one table of operations: what each requires to be allowed, and on what. Authorization reads it, and the test
 //! matrix is made of it. An operation without a row is the root key's alone.
 //!
-//! From the "Service Authorization Reference" and the permissions that the S3 API reference names per operation. Canned
-//! ACLs require nothing here: those that are accepted change nothing.
+//! From the "Service Authorization Reference" and the permissions that the S3 API reference names per operation. Access
+//! control lists require nothing here: those that let in people whom nobody named are asked about beside the table.
 
 use http::HeaderMap;
 
@@ -74,7 +74,10 @@ macro_rules! table {
 
 table! {
     ListBuckets: ListAllMyBuckets Account;
-    CreateBucket: CreateBucket Bucket, PutBucketObjectLockConfiguration Bucket if "x-amz-bucket-object-lock-enabled";
+    CreateBucket:
+        CreateBucket Bucket,
+        PutBucketObjectLockConfiguration Bucket if "x-amz-bucket-object-lock-enabled",
+        PutBucketOwnershipControls Bucket if "x-amz-object-ownership";
     DeleteBucket: DeleteBucket Bucket;
     HeadBucket: ListBucket Bucket;
     GetBucketLocation: GetBucketLocation Bucket;

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::policy::{Caller, Policy};
 
+/// Who owns what anonymous callers write: S3's own id for them.
+pub const ANONYMOUS: &str = "65a011a29cdf8ec533ec3d1ccaae921c";
+
 /// A policy with its name, compiled.
 pub type Named = (String, Arc<Policy>);
 /// Several of them.

@@ -26,8 +26,10 @@ pub struct Standing<'a> {
     pub session: &'a [(&'a str, &'a Policy)],
     /// The bucket's policy.
     pub bucket: Option<&'a Policy>,
-    /// Whether the caller owns the bucket.
+    /// Whether the caller owns the bucket, or the object where that is what counts.
     pub owner: bool,
+    /// Whether an access control list grants it.
+    pub granted: bool,
     /// Whether the bucket's policy lets in nobody anonymous (`RestrictPublicBuckets` on a public policy).
     pub restricted: bool,
 }
@@ -58,8 +60,10 @@ pub enum Source {
         /// Its name.
         sid: Option<String>,
     },
-    /// The caller owns the bucket.
+    /// The caller owns the bucket, or the object.
     Ownership,
+    /// In an access control list.
+    List,
 }
 
 /// The decision and its reason.
@@ -109,7 +113,9 @@ pub fn evaluate(question: &Question<'_>, standing: &Standing<'_>) -> Decision {
         return Decision::Denied(source);
     }
     let owner = || standing.owner.then_some(Source::Ownership);
-    let Some(source) = identity(Effect::Allow).or_else(owner).or_else(|| bucket(Effect::Allow)) else {
+    let listed = || standing.granted.then_some(Source::List);
+    let policies = identity(Effect::Allow).or_else(owner).or_else(|| bucket(Effect::Allow));
+    let Some(source) = policies.or_else(listed) else {
         return Decision::NotAllowed;
     };
     if standing.session.is_empty() || session(Effect::Allow).is_some() {

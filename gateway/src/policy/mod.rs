@@ -15,6 +15,7 @@ pub mod document;
 pub mod error;
 pub mod evaluate;
 mod json;
+pub mod lists;
 mod parse;
 pub mod pattern;
 pub mod principal;

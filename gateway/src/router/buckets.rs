@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_wire::bucket::{Bucket, BucketState};
-use holdfast_wire::configuration::BucketChange;
+use holdfast_wire::configuration::{BucketChange, Document};
 use holdfast_wire::id::{BucketId, BucketName, GroupId};
 use holdfast_wire::identity::Identities;
 use holdfast_wire::placement::Placement;
@@ -189,17 +189,18 @@ impl Router {
         }
     }
 
-    /// Creates a bucket, with Object Lock if `lock`; `Root(BucketExists)` when it exists.
+    /// Creates a bucket with its first documents, and with Object Lock if `lock`; `Root(BucketExists)` when it exists.
     pub async fn create_bucket(
         &self,
         name: BucketName,
         owner: String,
         placement: Placement,
         tags: Vec<(String, String)>,
-        lock: bool,
+        (lock, documents): (bool, Vec<(Document, String)>),
     ) -> Result<Arc<Bucket>, RouteError> {
         let request = self.core.request_id();
-        self.core.changed_bucket(RootRequest::CreateBucket { request, name, owner, placement, tags, lock }).await
+        let create = RootRequest::CreateBucket { request, name, owner, placement, tags, lock, documents };
+        self.core.changed_bucket(create).await
     }
 
     /// Deletes an empty bucket; `Root(BucketNotEmpty)` when it is not.

@@ -1,33 +1,31 @@
-//! Access lists, answered truthfully: the bucket's owner controls everything, nothing else can be granted.
+//! GetBucketAcl, PutBucketAcl, GetObjectAcl, PutObjectAcl. Where a bucket's ownership lets no list count, its owner's full
+//! control is the only one.
 
+use holdfast_wire::acl::Acl;
+use holdfast_wire::configuration::{BucketChange, Document};
+use holdfast_wire::request::Amendment;
 use s3s::dto::{
-    AccessControlPolicy, BucketCannedACL, GetBucketAclInput, GetBucketAclOutput, GetObjectAclInput, GetObjectAclOutput,
-    Grant, Grantee, ObjectCannedACL, Permission, PutBucketAclInput, PutBucketAclOutput, PutObjectAclInput,
-    PutObjectAclOutput, Type,
+    GetBucketAclInput, GetBucketAclOutput, GetObjectAclInput, GetObjectAclOutput, PutBucketAclInput,
+    PutBucketAclOutput, PutObjectAclInput, PutObjectAclOutput,
 };
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::S3Service;
 use super::answer::owner;
-use super::request::{canned_acl, version};
-
-/// The only access list there is.
-fn full_control(id: &str) -> Vec<Grant> {
-    let grantee = Grantee {
-        id: Some(id.to_owned()),
-        display_name: Some(id.to_owned()),
-        email_address: None,
-        type_: Type::from_static(Type::CANONICAL_USER),
-        uri: None,
-    };
-    vec![Grant { grantee: Some(grantee), permission: Some(Permission::from_static(Permission::FULL_CONTROL)) }]
-}
+use super::get::as_judged;
+use super::grants::{self, Parties, said, shown};
+use super::lock::Subject;
+use super::request::version;
+use crate::ownership::{self, Ownership};
 
 /// GetBucketAcl
 pub async fn bucket(s3: &S3Service, req: S3Request<GetBucketAclInput>) -> S3Result<S3Response<GetBucketAclOutput>> {
-    let bucket = s3.bucket(&req.input.bucket, req.input.expected_bucket_owner.as_deref()).await?;
-    let grants = Some(full_control(&bucket.owner));
-    Ok(S3Response::new(GetBucketAclOutput { grants, owner: Some(owner(&bucket.owner)) }))
+    let bucket = s3.bucket_now(&req.input.bucket, req.input.expected_bucket_owner.as_deref()).await?;
+    let list = match Ownership::of(&bucket).lists_count() {
+        true => ownership::list_of(&bucket),
+        false => Acl::private(&bucket.owner),
+    };
+    Ok(S3Response::new(GetBucketAclOutput { grants: Some(shown(&list)), owner: Some(owner(&bucket.owner)) }))
 }
 
 /// GetObjectAcl
@@ -36,34 +34,33 @@ pub async fn object(s3: &S3Service, mut req: S3Request<GetObjectAclInput>) -> S3
     let version = version(input.version_id.as_deref())?;
     let name = std::mem::take(&mut input.key);
     let owner_expected = input.expected_bucket_owner.as_deref();
-    let (_, object) = s3.record(&req.headers, &input.bucket, owner_expected, name, version).await?;
-    let id = &object.summary.owner;
-    let output = GetObjectAclOutput { grants: Some(full_control(id)), owner: Some(owner(id)), ..Default::default() };
+    let (bucket, object) = s3.record(&req.headers, &input.bucket, owner_expected, name, version).await?;
+    as_judged(&req.extensions, &object)?;
+    let (id, list) = match Ownership::of(&bucket).lists_count() {
+        true => (&object.summary.owner, object.detail.acl),
+        false => (&bucket.owner, None),
+    };
+    let list = list.unwrap_or_else(|| Acl::private(id));
+    let output = GetObjectAclOutput { grants: Some(shown(&list)), owner: Some(owner(id)), ..Default::default() };
     Ok(S3Response::new(output))
-}
-
-/// Whether a policy grants nothing beyond what holds anyway.
-fn grants_nothing_new(policy: Option<&AccessControlPolicy>, owner: &str) -> bool {
-    let granted = policy.and_then(|policy| policy.grants.as_deref()).unwrap_or_default();
-    granted.iter().all(|grant| {
-        let to_owner = grant.grantee.as_ref().is_some_and(|grantee| grantee.id.as_deref() == Some(owner));
-        let all = grant.permission.as_ref().is_some_and(|what| what.as_str() == Permission::FULL_CONTROL);
-        to_owner && all
-    })
 }
 
 /// PutBucketAcl
 pub async fn put_bucket(s3: &S3Service, req: S3Request<PutBucketAclInput>) -> S3Result<S3Response<PutBucketAclOutput>> {
     let input = req.input;
-    let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
-    let grants = input.grant_full_control.is_some()
-        || input.grant_read.is_some()
-        || input.grant_read_acp.is_some()
-        || input.grant_write.is_some()
-        || input.grant_write_acp.is_some();
-    canned_acl(input.acl.as_ref().map(BucketCannedACL::as_str), grants)?;
-    if !grants_nothing_new(input.access_control_policy.as_ref(), &bucket.owner) {
-        return Err(s3_error!(AccessControlListNotSupported));
+    let bucket = s3.bucket_now(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let said = said!(bucket input, input.access_control_policy.as_ref());
+    if !Ownership::of(&bucket).lists_count() {
+        said.changes_nothing(&bucket.owner)?;
+        return Ok(S3Response::new(PutBucketAclOutput {}));
+    }
+    let parties = Parties { owner: &bucket.owner, bucket: &bucket.owner, object: false };
+    let list = said.list(&parties)?.ok_or_else(|| s3_error!(MissingSecurityHeader))?;
+    grants::allowed(&bucket, &list)?;
+    s3.resolve(&list, &parties).await?;
+    let text = ownership::document(&list);
+    if bucket.document(Document::Acl) != Some(text.as_str()) {
+        s3.router.change_bucket(bucket.name.clone(), BucketChange::Document(Document::Acl, Some(text))).await?;
     }
     Ok(S3Response::new(PutBucketAclOutput {}))
 }
@@ -75,30 +72,22 @@ pub async fn put_object(
 ) -> S3Result<S3Response<PutObjectAclOutput>> {
     let input = &mut req.input;
     let version = version(input.version_id.as_deref())?;
-    let grants = input.grant_full_control.is_some()
-        || input.grant_read.is_some()
-        || input.grant_read_acp.is_some()
-        || input.grant_write.is_some()
-        || input.grant_write_acp.is_some();
     let name = std::mem::take(&mut input.key);
-    let owner_expected = input.expected_bucket_owner.as_deref();
-    let (_, object) = s3.record(&req.headers, &input.bucket, owner_expected, name, version).await?;
-    canned_acl(input.acl.as_ref().map(ObjectCannedACL::as_str), grants)?;
-    if !grants_nothing_new(input.access_control_policy.as_ref(), &object.summary.owner) {
-        return Err(s3_error!(AccessControlListNotSupported));
+    let expected = input.expected_bucket_owner.as_deref();
+    let (bucket, object) = s3.record(&req.headers, &input.bucket, expected, name.clone(), version).await?;
+    as_judged(&req.extensions, &object)?;
+    let said = said!(bucket input, input.access_control_policy.as_ref());
+    if !Ownership::of(&bucket).lists_count() {
+        said.changes_nothing(&bucket.owner)?;
+        return Ok(S3Response::new(PutObjectAclOutput::default()));
     }
-    Ok(S3Response::new(PutObjectAclOutput::default()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_list_that_holds_anyway_is_accepted() {
-        let policy = |grants| AccessControlPolicy { grants: Some(grants), owner: None };
-        assert!(grants_nothing_new(None, "me"));
-        assert!(grants_nothing_new(Some(&policy(full_control("me"))), "me"));
-        assert!(!grants_nothing_new(Some(&policy(full_control("you"))), "me"));
-    }
+    let parties = Parties { owner: &object.summary.owner, bucket: &bucket.owner, object: true };
+    let list = said.list(&parties)?.ok_or_else(|| s3_error!(MissingSecurityHeader))?;
+    grants::allowed(&bucket, &list)?;
+    s3.resolve(&list, &parties).await?;
+    // The version that was seen, and no later one, gets the list that its owner was asked about.
+    let seen = object.summary.version().to_string();
+    let subject = Subject { bucket: &input.bucket, owner: expected, key: name, version: Some(&seen) };
+    let kept = Some(list).filter(|list| *list != Acl::private(parties.owner));
+    s3.amend(&req.headers, subject, Amendment::Acl(kept), |_| PutObjectAclOutput::default()).await
 }

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use holdfast_wire::acl::Acl;
 use holdfast_wire::bucket::{Bucket, BucketState};
 use holdfast_wire::configuration::BucketChange;
 use holdfast_wire::id::BucketName;
@@ -18,9 +19,11 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result, s3_error};
 
 use super::answer::{owner, timestamp};
-use super::request::{canned_acl, requester};
+use super::grants::{Parties, said};
+use super::request::requester;
 use super::{ResponseStatus, S3Service, tags};
 use crate::auth::Lister;
+use crate::ownership::Ownership;
 use crate::router::RouteError;
 
 /// Request header of CreateBucket: what of a key the placement hash sees.
@@ -45,16 +48,10 @@ pub async fn create(s3: &S3Service, mut req: S3Request<CreateBucketInput>) -> S3
     let input = &mut req.input;
     let name: BucketName = input.bucket.parse().map_err(|_| s3_error!(InvalidBucketName))?;
     let placement = placement(&req.headers)?;
-    let grants = input.grant_full_control.is_some()
-        || input.grant_read.is_some()
-        || input.grant_read_acp.is_some()
-        || input.grant_write.is_some()
-        || input.grant_write_acp.is_some();
-    canned_acl(input.acl.as_ref().map(dto::BucketCannedACL::as_str), grants)?;
     let lock = input.object_lock_enabled_for_bucket == Some(true);
-    if input.object_ownership.as_ref().is_some_and(|ownership| ownership.as_str() != "BucketOwnerEnforced") {
-        return Err(s3_error!(AccessControlListNotSupported));
-    }
+    let controls = input.object_ownership.as_ref().map(|controls| controls.as_str().parse::<Ownership>());
+    let controls =
+        controls.transpose().map_err(|error| s3_error!(InvalidArgument, "x-amz-object-ownership: {error}"))?;
     let configuration = input.create_bucket_configuration.take().unwrap_or_default();
     if let Some(location) = configuration.location_constraint
         && !location.as_str().is_empty()
@@ -64,7 +61,16 @@ pub async fn create(s3: &S3Service, mut req: S3Request<CreateBucketInput>) -> S3
     }
     let tags = tags::of_bucket(configuration.tags.unwrap_or_default())?;
     let Some(owner) = requester(&req.extensions) else { return Err(s3_error!(AccessDenied)) };
-    match s3.router.create_bucket(name.clone(), owner.clone(), placement, tags, lock).await {
+    let parties = Parties { owner: &owner, bucket: &owner, object: false };
+    let said = said!(bucket input);
+    let list = match controls.unwrap_or(s3.config.default_ownership).lists_count() {
+        true => said.list(&parties)?,
+        false => said.changes_nothing(&owner).map(|()| None)?,
+    };
+    let list = list.unwrap_or_else(|| Acl::private(&owner));
+    s3.resolve(&list, &parties).await?;
+    let documents = Ownership::documents(controls, s3.config.default_ownership, &list);
+    match s3.router.create_bucket(name.clone(), owner.clone(), placement, tags, (lock, documents)).await {
         Ok(_) => {}
         Err(RouteError::Root(RootRefusal::BucketExists(bucket))) if bucket.owner == owner => {
             if s3.config.region != CLASSIC_REGION {

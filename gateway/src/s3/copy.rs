@@ -23,9 +23,11 @@ use super::S3Service;
 use super::answer::{etag, set_checksum, set_checksum_and_kind, timestamp, version_id, written};
 use super::condition;
 use super::encryption::{NewKey, PartKey, Wrapping, customer, new_object, source_customer, tell};
+use super::get::as_judged;
+use super::grants::said;
 use super::put::{BYTES_MAX, unexpected};
 use super::request::{
-    RawAttributes, key, modes, not_implemented, part_number, raw_attributes, refuse_unsupported, upload_id, version,
+    RawAttributes, key, modes, not_implemented, part_number, raw_attributes, requester, upload_id, version,
 };
 use crate::body::{BodyError, Intake};
 use crate::checksum::claim::{Claim, Mismatch};
@@ -160,6 +162,7 @@ impl Directives {
             storage_class: self.raw.storage_class.clone(),
             lock: self.raw.lock,
             seal: None,
+            acl: None,
         }
     }
 }
@@ -184,7 +187,6 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
     let input = &mut req.input;
     let modes = modes(&req.headers)?;
     let key = key(std::mem::take(&mut input.key))?;
-    refuse_unsupported!(input)?;
     let wanted = s3.wanted(&new_object!(input), &req.extensions)?;
     let source_customer = source_customer!(s3, req)?;
     let input = &mut req.input;
@@ -206,11 +208,14 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
     );
     let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
     let from = s3.source(&input.copy_source, input.expected_source_bucket_owner.as_deref()).await?;
+    let said = said!(object input);
+    let (owner, acl) = s3.new_owner(&bucket, requester(&req.extensions).as_deref(), &said).await?;
     // An older version of itself is brought back by copying it.
     let itself = from.bucket.id == bucket.id && from.key == key && from.version.is_none();
     let mut told;
     for _ in 0..ATTEMPTS {
         let source = s3.source_record(&from, modes, &source_condition).await?;
+        as_judged(&req.extensions, &source)?;
         if source.summary.size > BYTES_MAX {
             return Err(s3_error!(
                 InvalidRequest,
@@ -226,6 +231,7 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
             ));
         }
         let mut attributes = directives.resolve(&source);
+        attributes.acl.clone_from(&acl);
         let wrapping = s3.wrapping(&bucket, &wanted)?;
         let again = rewrapped(s3, &source, source_key.as_ref(), wrapping.as_ref())?;
         let kept = source.summary.checksum.map(|(algorithm, _)| algorithm);
@@ -242,7 +248,7 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
                 from_key: from.key.clone(),
                 from_version: from.version,
                 from_seq: source.summary.seq,
-                owner: bucket.owner.clone(),
+                owner: owner.clone(),
                 attributes,
             };
             match s3.router.write(&bucket, &key, modes, Write::Copy(copy)).await {
@@ -274,7 +280,7 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
                 bucket: bucket.id,
                 key: key.clone(),
                 condition: target_condition.clone(),
-                owner: bucket.owner.clone(),
+                owner: owner.clone(),
                 attributes,
                 etag: etag_of_bytes,
                 checksum: Some(received.checksum),

@@ -25,6 +25,8 @@ use super::answer::{etag, http_date, int, kind, read, set_checksum, set_checksum
 use super::encryption::{customer, tell};
 use super::request::{key, modes, part_number, version};
 use super::{ResponseStatus, S3Service, condition, lifecycle, lock};
+use crate::auth::Judged;
+use crate::error::slow_down;
 use crate::seal;
 
 /// What S3 answers when the client named no type.
@@ -118,6 +120,15 @@ macro_rules! add_checksum {
     };
 }
 
+/// Whether an object is the one whose access control list let the request in. Otherwise it was replaced meanwhile, and the
+/// client is to ask again.
+pub fn as_judged(extensions: &http::Extensions, object: &Object) -> S3Result<()> {
+    match extensions.get::<Judged>() {
+        Some(judged) if judged.0 != Some(object.summary.seq) => Err(slow_down()),
+        _ => Ok(()),
+    }
+}
+
 /// Reads say nothing of SSE-S3 and SSE-KMS: S3 refuses those headers there.
 fn no_encryption_asked(headers: &http::HeaderMap) -> S3Result<()> {
     match headers.contains_key("x-amz-server-side-encryption") {
@@ -147,6 +158,7 @@ pub async fn object(s3: &S3Service, mut req: S3Request<GetObjectInput>) -> S3Res
     let name = key.clone();
     let get = GetObject { bucket: bucket.id, key, head: false, range, condition, version, seq: None };
     let got = s3.router.get(&bucket, modes, get).await?;
+    as_judged(&req.extensions, &got.object)?;
     let opened = s3.key_of(&got.object, customer.as_ref())?;
     let mut output = object_output!(GetObjectOutput, &bucket, name.as_str(), &got.object, range, got.range);
     add_checksum!(output, &got.object, range, input.checksum_mode);
@@ -179,6 +191,7 @@ pub async fn head(s3: &S3Service, mut req: S3Request<HeadObjectInput>) -> S3Resu
     let name = key.clone();
     let get = GetObject { bucket: bucket.id, key, head: true, range, condition, version, seq: None };
     let got = s3.router.get(&bucket, modes, get).await?;
+    as_judged(&req.extensions, &got.object)?;
     s3.key_of(&got.object, customer.as_ref())?;
     let mut output = object_output!(HeadObjectOutput, &bucket, name.as_str(), &got.object, range, got.range);
     add_checksum!(output, &got.object, range, input.checksum_mode);

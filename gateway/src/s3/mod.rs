@@ -15,6 +15,7 @@ mod delete;
 pub(crate) mod document;
 mod encryption;
 mod get;
+mod grants;
 mod inert;
 mod lifecycle;
 mod list;
@@ -47,6 +48,7 @@ pub use bucket::PLACEMENT;
 pub(crate) use rename::source_key as rename_source;
 pub use request::{ACK, READ, SEQ};
 
+use crate::ownership::Ownership;
 use crate::router::Router;
 use crate::seal::KeyRing;
 use unconfigured::{Absent, absent, removed};
@@ -64,6 +66,8 @@ pub struct S3Config {
     pub keys: Option<Arc<KeyRing>>,
     /// Whether customers may send their keys over plain HTTP.
     pub customer_keys_over_http: bool,
+    /// What a new bucket gets whose maker says nothing of it.
+    pub default_ownership: Ownership,
     /// Milliseconds of what lifecycle rules call a day: a day, but in tests.
     pub lifecycle_day_ms: u64,
 }
@@ -77,6 +81,7 @@ impl S3Config {
             root_access_key,
             keys: None,
             customer_keys_over_http: false,
+            default_ownership: Ownership::Enforced,
             lifecycle_day_ms: holdfast_wire::lock::DAY_MS,
         }
     }

@@ -13,12 +13,12 @@ use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
 use super::S3Service;
 use super::answer::{claimed_checksums, etag, kind, set_checksum, written};
 use super::encryption::{PartKey, customer, new_object, tell};
+use super::grants::said;
 use super::put::{client_body, unexpected};
-use super::request::{
-    key, modes, not_implemented, part_number, raw_attributes, refuse_unsupported, requester, upload_id,
-};
+use super::request::{key, modes, not_implemented, part_number, raw_attributes, requester, upload_id};
 use crate::checksum::claim::Claim;
 use crate::checksum::{self, combine};
+use crate::ownership::Ownership;
 use crate::router::{Modes, RouteError, Written};
 
 /// The checksum that Create names.
@@ -66,22 +66,20 @@ pub async fn create(
     let input = &mut req.input;
     let modes = modes(&req.headers)?;
     let key = key(std::mem::take(&mut input.key))?;
-    refuse_unsupported!(input)?;
     let mut attributes = raw_attributes!(input).check()?;
     let wanted = s3.wanted(&new_object!(input), &req.extensions)?;
     let checksum = named_checksum(input.checksum_algorithm.as_ref(), input.checksum_type.as_ref())?;
     let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let requester = requester(&req.extensions);
+    let said = said!(object input);
+    let (owner, acl) = s3.new_owner(&bucket, requester.as_deref(), &said).await?;
+    // Where lists count for nothing the owner shows who began it.
+    let owner = if Ownership::of(&bucket).lists_count() { owner } else { requester.unwrap_or(owner) };
+    attributes.acl = acl;
     let seal = s3.new_key(&bucket, &wanted)?.map(|new| new.seal);
     attributes.seal.clone_from(&seal);
     let id = UploadId(s3.random.next_u128());
-    let upload = Upload {
-        key: key.clone(),
-        id,
-        initiated_ms: 0,
-        owner: requester(&req.extensions).unwrap_or_else(|| bucket.owner.clone()),
-        attributes,
-        checksum,
-    };
+    let upload = Upload { key: key.clone(), id, initiated_ms: 0, owner, attributes, checksum };
     let answer = s3.router.write(&bucket, &key, modes, Write::CreateUpload { bucket: bucket.id, upload }).await?;
     let WriteOutcome::Stored { seq, .. } = answer.outcome else { return Err(unexpected(&answer)) };
     let mut output = CreateMultipartUploadOutput {

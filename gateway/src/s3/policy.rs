@@ -1,7 +1,6 @@
 //! What decides who may use a bucket: its policy, its public access block, its ownership controls.
 
-use std::str::FromStr;
-
+use holdfast_wire::acl::Acl;
 use holdfast_wire::bucket::Bucket;
 use holdfast_wire::configuration::{BucketChange, Document};
 use http::StatusCode;
@@ -19,11 +18,9 @@ use s3s::{S3Request, S3Response, S3Result, s3_error};
 use super::unconfigured::Absent;
 use super::{ResponseStatus, S3Service};
 use crate::error::custom;
+use crate::ownership::{self, Ownership};
 use crate::policy::{Policy, public};
 use crate::public_access::PublicAccess;
-
-/// The only ownership there is.
-const ENFORCED: &str = "BucketOwnerEnforced";
 
 async fn set(s3: &S3Service, bucket: &Bucket, kind: Document, text: Option<String>) -> S3Result<()> {
     if bucket.document(kind) != text.as_deref() {
@@ -126,7 +123,7 @@ pub async fn delete_public_access(
     Ok(S3Response::new(DeletePublicAccessBlockOutput::default()))
 }
 
-/// PutBucketOwnershipControls: the bucket's owner owns everything; nothing else is offered.
+/// PutBucketOwnershipControls
 pub async fn put_ownership(
     s3: &S3Service,
     req: S3Request<PutBucketOwnershipControlsInput>,
@@ -134,36 +131,15 @@ pub async fn put_ownership(
     let input = req.input;
     let bucket = s3.bucket_now(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
     let [rule] = &input.ownership_controls.rules[..] else { return Err(s3_error!(MalformedXML)) };
-    match Ownership::from_str(rule.object_ownership.as_str()) {
-        Ok(Ownership::Enforced) => {}
-        Ok(Ownership::ByAcl) => {
-            let message = "Only BucketOwnerEnforced is supported: access lists grant nothing here";
-            return Err(custom("AccessControlListNotSupported", StatusCode::BAD_REQUEST, message));
-        }
-        Err(()) => return Err(s3_error!(MalformedXML)),
+    let asked: Ownership = rule.object_ownership.as_str().parse().map_err(|_| s3_error!(MalformedXML))?;
+    // Nobody is shut out silently.
+    let shared = ownership::list_of(&bucket) != Acl::private(&bucket.owner);
+    if !asked.lists_count() && Ownership::of(&bucket).lists_count() && shared {
+        let message = "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting";
+        return Err(custom("InvalidBucketAclWithObjectOwnership", StatusCode::BAD_REQUEST, message));
     }
-    set(s3, &bucket, Document::OwnershipControls, Some(ENFORCED.to_owned())).await?;
+    set(s3, &bucket, Document::OwnershipControls, Some(asked.as_str().to_owned())).await?;
     Ok(S3Response::new(PutBucketOwnershipControlsOutput::default()))
-}
-
-/// Who owns what others write into a bucket.
-enum Ownership {
-    /// Its owner.
-    Enforced,
-    /// As access lists say.
-    ByAcl,
-}
-
-impl FromStr for Ownership {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            ENFORCED => Ok(Self::Enforced),
-            "BucketOwnerPreferred" | "ObjectWriter" => Ok(Self::ByAcl),
-            _ => Err(()),
-        }
-    }
 }
 
 /// GetBucketOwnershipControls
@@ -173,7 +149,8 @@ pub async fn ownership(
 ) -> S3Result<S3Response<GetBucketOwnershipControlsOutput>> {
     let bucket = s3.bucket_now(&req.input.bucket, req.input.expected_bucket_owner.as_deref()).await?;
     bucket.document(Document::OwnershipControls).ok_or_else(|| Absent::Ownership.error())?;
-    let rule = OwnershipControlsRule { object_ownership: ObjectOwnership::from_static(ENFORCED) };
+    let rule =
+        OwnershipControlsRule { object_ownership: ObjectOwnership::from_static(Ownership::of(&bucket).as_str()) };
     let controls = OwnershipControls { rules: vec![rule] };
     Ok(S3Response::new(GetBucketOwnershipControlsOutput { ownership_controls: Some(controls) }))
 }

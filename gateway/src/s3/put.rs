@@ -3,7 +3,7 @@
 use futures::future::BoxFuture;
 use holdfast_wire::bucket::Bucket;
 use holdfast_wire::id::ObjectKey;
-use holdfast_wire::object::NewBody;
+use holdfast_wire::object::{NewBody, Summary};
 use holdfast_wire::request::{PutObject, Write, WriteOutcome};
 use holdfast_wire::sealed::stored_len;
 use s3s::dto::{PutObjectInput, PutObjectOutput, StreamingBlob};
@@ -12,8 +12,9 @@ use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 
 use super::answer::{claimed_checksums, etag, set_checksum_and_kind, written};
 use super::encryption::{NewKey, new_object, tell};
-use super::request::{key, modes, not_implemented, raw_attributes, refuse_unsupported};
-use super::{S3Service, condition};
+use super::grants::said;
+use super::request::{key, modes, not_implemented, raw_attributes, requester};
+use super::{S3Service, condition, lifecycle};
 use crate::body::{BodyError, Intake, Received};
 use crate::checksum::claim::Claim;
 use crate::router::{RouteError, Written};
@@ -27,7 +28,6 @@ pub async fn object(s3: &S3Service, mut req: S3Request<PutObjectInput>) -> S3Res
     let input = &mut req.input;
     let modes = modes(&req.headers)?;
     let key = key(std::mem::take(&mut input.key))?;
-    refuse_unsupported!(input)?;
     if input.write_offset_bytes.is_some() {
         return Err(not_implemented("Appending to objects"));
     }
@@ -35,6 +35,9 @@ pub async fn object(s3: &S3Service, mut req: S3Request<PutObjectInput>) -> S3Res
     let wanted = s3.wanted(&new_object!(input), &req.extensions)?;
     let condition = condition::of_write(input.if_match.as_ref(), input.if_none_match.as_ref());
     let bucket = s3.bucket(&input.bucket, input.expected_bucket_owner.as_deref()).await?;
+    let said = said!(object input);
+    let (owner, acl) = s3.new_owner(&bucket, requester(&req.extensions).as_deref(), &said).await?;
+    attributes.acl = acl;
 
     let claim = Claim::new(input.content_md5.as_deref(), &claimed_checksums!(input), &req.headers)?;
     let intake = client_body(input.body.take(), input.content_length, claim, req.trailing_headers.take())?;
@@ -46,28 +49,48 @@ pub async fn object(s3: &S3Service, mut req: S3Request<PutObjectInput>) -> S3Res
         None => (received.etag, None),
     };
     attributes.seal.clone_from(&seal);
+    let expires = Expires::of(&bucket, received.len, &attributes.tags);
     let put = PutObject {
         bucket: bucket.id,
         key: key.clone(),
         condition,
-        owner: bucket.owner.clone(),
+        owner,
         attributes,
         etag: etag_of_bytes,
         checksum: Some(received.checksum),
         body: body.clone(),
     };
     let answer = s3.commit(&bucket, &key, modes, Write::Put(put), &body).await?;
-    let WriteOutcome::Stored { seq, etag: tag, checksum, version, .. } = answer.outcome else {
+    let WriteOutcome::Stored { seq, etag: tag, modified_ms, checksum, version } = answer.outcome else {
         return Err(unexpected(&answer));
     };
     let mut output = PutObjectOutput {
         e_tag: Some(etag(&tag)),
         version_id: version.map(|version| version.to_string()),
+        expiration: expires.and_then(|expires| expires.told(&bucket, key.as_str(), modified_ms)),
         ..Default::default()
     };
     set_checksum_and_kind!(output, &checksum);
     tell!(output, seal.as_ref(), wanted.customer());
     Ok(written(output, seq, answer.ack))
+}
+
+/// What lifecycle rules may ask about a new object; kept only where there are rules.
+struct Expires {
+    size: u64,
+    tags: Vec<(String, String)>,
+}
+
+impl Expires {
+    fn of(bucket: &Bucket, size: u64, tags: &[(String, String)]) -> Option<Self> {
+        bucket.configuration.lifecycle.as_ref().map(|_| Self { size, tags: tags.to_vec() })
+    }
+
+    /// `x-amz-expiration`
+    fn told(self, bucket: &Bucket, key: &str, modified_ms: u64) -> Option<String> {
+        let summary = Summary { size: self.size, modified_ms, ..Summary::default() };
+        lifecycle::expiration(bucket, key, &summary, &self.tags)
+    }
 }
 
 /// A client's body of known length.

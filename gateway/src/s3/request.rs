@@ -195,6 +195,7 @@ impl RawAttributes {
             storage_class: storage_class(self.storage_class.as_ref())?,
             lock: self.lock.check()?,
             seal: None,
+            acl: None,
         })
     }
 }
@@ -224,42 +225,7 @@ macro_rules! raw_attributes {
     };
 }
 
-/// Refuses what an input of PutObject, CopyObject or CreateMultipartUpload asks for and is not there: promises about
-/// access lists are never made silently.
-macro_rules! refuse_unsupported {
-    ($input:expr) => {
-        $crate::s3::request::refuse(&$crate::s3::request::Asked {
-            acl: $input.acl.as_ref().map(s3s::dto::ObjectCannedACL::as_str),
-            grants: $input.grant_full_control.is_some()
-                || $input.grant_read.is_some()
-                || $input.grant_read_acp.is_some()
-                || $input.grant_write_acp.is_some(),
-        })
-    };
-}
-
-pub(super) use {raw_attributes, refuse_unsupported};
-
-/// What a request asks for beyond storing bytes.
-pub struct Asked<'a> {
-    pub acl: Option<&'a str>,
-    pub grants: bool,
-}
-
-/// Refuses what is not there.
-pub fn refuse(asked: &Asked<'_>) -> S3Result<()> {
-    canned_acl(asked.acl, asked.grants)?;
-    Ok(())
-}
-
-/// With access by the bucket's owner alone, only access lists that say so are accepted.
-pub fn canned_acl(acl: Option<&str>, grants: bool) -> S3Result<()> {
-    match acl {
-        _ if grants => Err(s3_error!(AccessControlListNotSupported)),
-        None | Some("private" | "bucket-owner-full-control" | "bucket-owner-read") => Ok(()),
-        Some(_) => Err(s3_error!(AccessControlListNotSupported)),
-    }
-}
+pub(super) use raw_attributes;
 
 /// 501 for what is not built.
 pub fn not_implemented(what: &'static str) -> S3Error {
@@ -312,12 +278,5 @@ mod tests {
         assert!(of(2047).is_ok());
         assert_eq!(of(2048).unwrap_err().code(), &S3ErrorCode::MetadataTooLarge);
         assert_eq!(of(0).unwrap(), [("k".to_owned(), String::new())]);
-    }
-
-    #[test]
-    fn only_access_lists_that_change_nothing_are_accepted() {
-        assert!(canned_acl(Some("private"), false).is_ok());
-        assert!(canned_acl(Some("public-read"), false).is_err());
-        assert!(canned_acl(None, true).is_err());
     }
 }

@@ -12,6 +12,7 @@ use super::answer::{etag, int, kind, owner, set_checksum, timestamp};
 use super::list::{Encoding, common_prefix, page_size};
 use super::request::{key, upload_id};
 use crate::checksum;
+use crate::ownership::Ownership;
 
 /// Sorts behind every key that begins with the text before it, save keys with this very character there.
 const LAST_CHARACTER: char = char::MAX;
@@ -83,7 +84,7 @@ pub async fn list(
             initiated: Some(timestamp(upload.initiated_ms)),
             initiator: Some(initiator(&upload.owner)),
             key: Some(encoding.name(upload.key.as_str())?),
-            owner: Some(owner(&bucket.owner)),
+            owner: Some(owner(Ownership::of(&bucket).shown(&upload.owner, &bucket.owner))),
             storage_class: Some(storage_class(upload.attributes.storage_class)),
             upload_id: Some(upload.id.to_string()),
         })
@@ -149,7 +150,7 @@ pub async fn parts(s3: &S3Service, req: S3Request<ListPartsInput>) -> S3Result<S
         key: Some(key.into()),
         max_parts: Some(limit),
         next_part_number_marker: Some(i32::from(next)),
-        owner: Some(owner(&bucket.owner)),
+        owner: Some(owner(Ownership::of(&bucket).shown(&upload.owner, &bucket.owner))),
         part_number_marker: Some(i32::from(after)),
         storage_class: Some(storage_class(upload.attributes.storage_class)),
         upload_id: Some(input.upload_id),

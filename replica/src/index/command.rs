@@ -10,7 +10,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use holdfast_wire::bucket::Bucket;
-use holdfast_wire::configuration::BucketChange;
+use holdfast_wire::configuration::{BucketChange, Document};
 use holdfast_wire::heartbeat::{Layout, NodeInfo};
 use holdfast_wire::id::{BucketId, BucketName, ClusterId, Epoch, GroupId, NodeId, RequestId};
 use holdfast_wire::identity::IdentityChange;
@@ -176,6 +176,8 @@ pub enum RootCommand {
         tags: Vec<(String, String)>,
         /// Whether it has Object Lock, and with it versioning.
         lock: bool,
+        /// First documents.
+        documents: Vec<(Document, String)>,
     },
     /// `Creating` → `Active`.
     ActivateBucket {

@@ -44,8 +44,8 @@ pub async fn root(host: &Host, request: RootRequest, deadline: Instant) -> Resul
             let visible = buckets.iter().filter(|bucket| bucket.state != BucketState::Creating);
             Ok(Response::Buckets(visible.map(|bucket| (**bucket).clone()).collect()))
         }
-        RootRequest::CreateBucket { request, name, owner, placement, tags, lock } => {
-            let command = RootCommand::CreateBucket { name, owner, placement, tags, lock };
+        RootRequest::CreateBucket { request, name, owner, placement, tags, lock, documents } => {
+            let command = RootCommand::CreateBucket { name, owner, placement, tags, lock, documents };
             match propose(host, Some(request), command, deadline).await? {
                 Outcome::Bucket(bucket) => activate(host, bucket, deadline).await,
                 outcome => respond(host, outcome),

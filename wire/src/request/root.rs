@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::Bucket;
-use crate::configuration::BucketChange;
+use crate::configuration::{BucketChange, Document};
 use crate::heartbeat::NodeInfo;
 use crate::id::{BucketId, BucketName, GroupId, NodeId, RequestId};
 use crate::identity::{IdentityChange, IdentityRefusal};
@@ -27,6 +27,8 @@ pub enum RootRequest {
         tags: Vec<(String, String)>,
         /// Whether it has Object Lock, and with it versioning.
         lock: bool,
+        /// First documents.
+        documents: Vec<(Document, String)>,
     },
     /// Deletes an empty bucket.
     DeleteBucket {

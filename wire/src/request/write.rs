@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::acl::Acl;
 use crate::bucket::AckMode;
 use crate::condition::{ReadCondition, Unmet, WriteCondition};
 use crate::id::{BucketId, GroupId, ObjectKey, RequestId, Seq, UploadId, VersionId};
@@ -199,6 +200,8 @@ pub enum Amendment {
     },
     /// Sets or takes back the legal hold.
     LegalHold(bool),
+    /// Replaces the access control list.
+    Acl(Option<Acl>),
 }
 
 /// Copies an object within a shard.

@@ -90,7 +90,8 @@ async fn changes_go_to_roots_leader_under_one_id_and_are_known_at_once() {
     let bench = bench(1).await;
     let mut first = true;
     bench.fleet.node(1).script(move |_| if std::mem::take(&mut first) { unknown() } else { Reply::Soundly });
-    let make = |text| bench.router.create_bucket(name(text), "me".to_owned(), Placement::WholeKey, vec![], false);
+    let make =
+        |text| bench.router.create_bucket(name(text), "me".to_owned(), Placement::WholeKey, vec![], (false, vec![]));
     let made = make("fresh").await.unwrap();
     let calls = bench.fleet.node(1).calls();
     let [

@@ -121,6 +121,7 @@ impl Tables {
             lock: attributes.lock,
             noncurrent_ms: None,
             seal: attributes.seal,
+            acl: attributes.acl,
         };
         self.objects.insert(key.to_string(), (Object { summary, detail }, bytes));
         WriteOutcome::Stored { seq, etag, modified_ms, checksum, version: None }
@@ -172,6 +173,7 @@ impl Tables {
                 let (object, _) = self.objects.get_mut(amend.key.as_str()).ok_or(Refusal::NoSuchKey)?;
                 match amend.change {
                     Amendment::Tags(tags) => object.detail.tags = tags,
+                    Amendment::Acl(acl) => object.detail.acl = acl,
                     Amendment::Retention { .. } | Amendment::LegalHold(_) => return Err(Refusal::NoLock),
                 }
                 Ok(stored("", None))

@@ -13,7 +13,7 @@ use s3s::dto::*;
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 use tokio::sync::Semaphore;
 
-use crate::auth::{Buckets, Forbidden, Lookup};
+use crate::auth::{Buckets, Forbidden, Lookup, Record, Unreadable};
 use crate::guard::request_id::RequestId;
 
 #[derive(Clone, Default)]
@@ -103,8 +103,13 @@ impl Buckets for Fake {
         }
     }
 
-    async fn tags(&self, _bucket: &bucket::Bucket, key: &str, _version: Option<&str>) -> Option<Vec<(String, String)>> {
-        Some(vec![("key".to_owned(), key.to_owned())])
+    async fn record(
+        &self,
+        _bucket: &bucket::Bucket,
+        key: &str,
+        _version: Option<&str>,
+    ) -> Result<Option<Record>, Unreadable> {
+        Ok(Some(Record { tags: vec![("key".to_owned(), key.to_owned())], ..Record::default() }))
     }
 }
 

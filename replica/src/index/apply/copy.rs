@@ -38,6 +38,7 @@ pub fn object(draft: &mut Draft<'_>, bucket: &Bucket, copy: CopyObject) -> Resul
             lock,
             noncurrent_ms: None,
             seal: copy.attributes.seal,
+            acl: copy.attributes.acl,
             ..source.detail
         },
     };

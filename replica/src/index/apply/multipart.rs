@@ -145,6 +145,7 @@ pub fn complete(draft: &mut Draft<'_>, bucket: &Bucket, complete: CompleteUpload
             lock,
             noncurrent_ms: None,
             seal: upload.attributes.seal,
+            acl: upload.attributes.acl,
         },
     };
     let object = version::put(draft, bucket, &complete.key, object, current)?;

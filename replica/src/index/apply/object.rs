@@ -37,6 +37,7 @@ pub fn put(draft: &mut Draft<'_>, bucket: &Bucket, put: PutObject) -> Result<Wri
             pieces,
             lock,
             seal: put.attributes.seal,
+            acl: put.attributes.acl,
             ..Detail::default()
         },
     };
@@ -105,6 +106,7 @@ pub fn amend(draft: &mut Draft<'_>, bucket: &Bucket, amend: Amend) -> Result<Wri
     let (now_ms, protection) = (draft.place.now_ms, object.detail.lock);
     match amend.change {
         Amendment::Tags(tags) => object.detail.tags = tags,
+        Amendment::Acl(acl) => object.detail.acl = acl,
         Amendment::Retention { retention, bypass_governance } => {
             object.detail.lock = lock::with_retention(bucket, protection, retention, now_ms, bypass_governance)?;
         }

@@ -18,8 +18,18 @@ use crate::index::record::Root;
 pub fn apply(draft: &mut Draft<'_>, command: RootCommand) -> Outcome {
     let result = match command {
         RootCommand::Genesis { cluster, layout, replicas } => Ok(genesis(draft, cluster, layout, replicas)),
-        RootCommand::CreateBucket { name, owner, placement, tags, lock } => {
-            create(draft, name, owner, placement, tags, lock)
+        RootCommand::CreateBucket { name, owner, placement, tags, lock, documents } => {
+            let documents = documents.into_iter().collect();
+            let configuration = match lock {
+                true => Configuration {
+                    versioning: Versioning::Enabled,
+                    lock: Some(BucketLock::default()),
+                    documents,
+                    ..Configuration::default()
+                },
+                false => Configuration { documents, ..Configuration::default() },
+            };
+            create(draft, name, owner, placement, tags, configuration)
         }
         RootCommand::ActivateBucket { bucket } => by_id(draft, bucket, |state| match state {
             BucketState::Creating | BucketState::Active => Ok(BucketState::Active),
@@ -72,7 +82,7 @@ fn create(
     owner: String,
     placement: Placement,
     tags: Vec<(String, String)>,
-    lock: bool,
+    configuration: Configuration,
 ) -> Result<Outcome, RootRefusal> {
     if let Some(existing) = draft.bucket_named(&name) {
         return match existing.state {
@@ -85,14 +95,6 @@ fn create(
     let id = root.next_bucket;
     root.next_bucket = BucketId(id.0 + 1);
     draft.put_root(root);
-    let configuration = match lock {
-        true => Configuration {
-            versioning: Versioning::Enabled,
-            lock: Some(BucketLock::default()),
-            ..Configuration::default()
-        },
-        false => Configuration::default(),
-    };
     let bucket = Bucket {
         id,
         name,

@@ -66,6 +66,7 @@ impl Cluster {
             owner: owner.to_owned(),
             placement: Placement::WholeKey,
             tags: vec![],
+            documents: vec![],
             lock: false,
         })
     }

@@ -155,6 +155,7 @@ impl Cluster {
             placement: Placement::RootDirectory,
             tags: Vec::new(),
             lock: false,
+            documents: Vec::new(),
         };
         match self.ask(Request::Root(request)).await {
             Response::Bucket(bucket) => *bucket,
