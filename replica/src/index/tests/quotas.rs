@@ -113,6 +113,7 @@ fn root_numbers_rounds_by_its_log_and_keeps_quotas() {
         owner: "me".to_owned(),
         placement: Default::default(),
         tags: vec![],
+        documents: vec![],
         lock: false,
     };
     let Outcome::Bucket(made) = log.apply(&root, 1, Command::Root(create)) else { panic!("made") };
