@@ -11,6 +11,7 @@ use clap_complete::Shell;
 
 use crate::access::command::{self, Question};
 use crate::admin::fault::{FaultKind, FaultRequest};
+use crate::backup::Choose;
 use crate::certs::Action;
 use crate::config::key::{KEYS, Role};
 use crate::health;
@@ -155,6 +156,8 @@ pub enum ClusterAction {
     Scrub {
         /// Whether to begin.
         start: bool,
+        /// Whether to wait until it is over.
+        wait: bool,
     },
 }
 
@@ -165,6 +168,8 @@ pub enum BackupAction {
     Create(Place),
     /// Show those that are there.
     List(Place),
+    /// Remove some.
+    Remove(Place, Choose),
     /// Make a data directory of one.
     Restore {
         /// Where it is kept.
@@ -280,8 +285,14 @@ pub fn command() -> Command {
                 .about("Let nodes read all that they hold and repair what has gone bad, or show what they found")
                 .subcommand_required(true)
                 .arg_required_else_help(true)
-                .subcommand(cluster("status", "Show what each node's scrub finds, or last found"))
-                .subcommand(cluster("start", "Let every node begin now")),
+                .subcommand(
+                    cluster("status", "Show what each node's scrub finds, or last found")
+                        .arg(switch("wait", "Wait until no node is at it")),
+                )
+                .subcommand(
+                    cluster("start", "Let every node begin now")
+                        .arg(switch("wait", "Wait until every node has finished, and show what they found")),
+                ),
         )
         .subcommand(
             with_flags(
@@ -414,6 +425,21 @@ fn backup() -> Command {
             ))
             .arg(Arg::new("backup").long("backup").value_name("NAME").help("Which [default: the newest]")),
         )
+        .subcommand(
+            place(Command::new("remove").about("Remove backups, and all bytes that only they named"))
+                .arg(Arg::new("NAME").required(true).num_args(1..).help("As `list` shows them")),
+        )
+        .subcommand(
+            place(Command::new("prune").about("Remove all backups but the newest, and all bytes that only they named"))
+                .arg(
+                    Arg::new("keep")
+                        .long("keep")
+                        .value_name("N")
+                        .required(true)
+                        .value_parser(clap::value_parser!(u64).range(1..=100_000))
+                        .help("How many stay"),
+                ),
+        )
 }
 
 fn role_arg() -> Arg {
@@ -490,7 +516,7 @@ impl Cli {
             "certs" => Cli::Certs(certs::action(matches)),
             "scrub" => {
                 let Some((name, matches)) = matches.subcommand() else { unreachable!("clap requires a subcommand") };
-                let action = ClusterAction::Scrub { start: name == "start" };
+                let action = ClusterAction::Scrub { start: name == "start", wait: matches.get_flag("wait") };
                 Cli::Cluster { action, json: json(matches), flags: given(matches) }
             }
             "verify" => Cli::Verify { json: json(matches), flags: given(matches) },
@@ -558,6 +584,14 @@ impl Cli {
         let action = match name {
             "create" => BackupAction::Create(place),
             "restore" => BackupAction::Restore { from: place, name: matches.get_one::<String>("backup").cloned() },
+            "remove" => {
+                let names = matches.get_many::<String>("NAME").into_iter().flatten().cloned().collect();
+                BackupAction::Remove(place, Choose::Named(names))
+            }
+            "prune" => {
+                let keep = matches.get_one::<u64>("keep").copied().unwrap_or(1) as usize;
+                BackupAction::Remove(place, Choose::AllBut(keep))
+            }
             _ => BackupAction::List(place),
         };
         let json = matches.get_one::<String>("output").is_some_and(|format| format == "json");
@@ -675,9 +709,9 @@ mod tests {
             parse("holdfast fault slow-disk n2 --ms 9").unwrap(),
             faulty(Some("n2"), FaultKind::SlowDisk { ms: 9 })
         );
-        let begin = ClusterAction::Scrub { start: true };
+        let begin = ClusterAction::Scrub { start: true, wait: true };
         assert_eq!(
-            parse("holdfast scrub start").unwrap(),
+            parse("holdfast scrub start --wait").unwrap(),
             Cli::Cluster { action: begin, json: false, flags: flags(&[]) }
         );
         let check = Cli::Verify { json: true, flags: flags(&[("data", "/d")]) };
@@ -693,6 +727,14 @@ mod tests {
             parse("holdfast backup restore s3://b/p --endpoint http://s3:1 --data /d").unwrap(),
             Cli::Backup { action, json: false, flags: flags(&[("data", "/d")]) }
         );
+        let place = Place { url: "/b".to_owned(), endpoint: None };
+        let action = BackupAction::Remove(place.clone(), Choose::AllBut(3));
+        let prune = Cli::Backup { action, json: false, flags: flags(&[]) };
+        assert_eq!(parse("holdfast backup prune /b --keep 3").unwrap(), prune);
+        assert!(parse("holdfast backup prune /b").is_err() && parse("holdfast backup prune /b --keep 0").is_err());
+        let action = BackupAction::Remove(place, Choose::Named(vec!["x".to_owned(), "y".to_owned()]));
+        let remove = Cli::Backup { action, json: true, flags: flags(&[]) };
+        assert_eq!(parse("holdfast backup remove /b x y -o json").unwrap(), remove);
         let trace = Cli::Trace { query: "operation=GetObject&failed=true".to_owned(), json: true, flags: flags(&[]) };
         assert_eq!(parse("holdfast trace --operation GetObject --failed -o json").unwrap(), trace);
         let show = Cli::ShowConfig { role: Role::Server, json: false, flags: flags(&[("shards", "2")]) };

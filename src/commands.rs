@@ -48,6 +48,17 @@ pub fn backup(action: BackupAction, json: bool, flags: Flags) -> ExitCode {
                 let found = backup::list(&*store).await.map_err(failed)?;
                 print(json, &found, |found| found.iter().map(|made| line(made) + "\n").collect());
             }
+            BackupAction::Remove(place, choose) => {
+                let store = open(&place).map_err(misused)?;
+                let removed = backup::remove(&*store, &choose).await.map_err(failed)?;
+                print(json, &removed, |removed| {
+                    let went = match &removed.backups[..] {
+                        [] => "no backup".to_owned(),
+                        names => names.join(", "),
+                    };
+                    format!("removed: {went}; {} blobs of {} bytes\n", removed.blobs, removed.bytes)
+                });
+            }
             BackupAction::Restore { from, name } => {
                 let config = node(flags).map_err(misused)?;
                 let store = open(&from).map_err(misused)?;
@@ -116,7 +127,7 @@ pub fn doctor(role: Role, json: bool, flags: Flags) -> ExitCode {
         Err(error) => return complain(FAILED, &error),
     };
     let seams = Seams::real();
-    let found = runtime.block_on(doctor::examine(&config, Arc::new(RealFiles), &*seams.net, &*seams.clock));
+    let found = runtime.block_on(doctor::examine(&config, Arc::new(RealFiles), &*seams.net, seams.clock.clone()));
     print(json, &found, |found| doctor::text(found));
     let worst = found.iter().map(|check| check.verdict).max();
     if worst == Some(Verdict::Fail) { ExitCode::from(FAILED) } else { ExitCode::SUCCESS }

@@ -1,17 +1,20 @@
 //! `holdfast doctor`: looks at what a node needs from its machine, before it is started or while it runs. It changes
 //! nothing but a file of 4 KiB that it writes, syncs and removes again.
 
+mod certificates;
+mod limits;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_replica::file::{Files, Open};
 use holdfast_wire::seam::{Clock, Net};
-use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
 use crate::config::Config;
+use crate::tls::Sources;
 
 /// Syncs that are measured.
 const SYNCS: usize = 50;
@@ -19,8 +22,6 @@ const SYNCS: usize = 50;
 const SYNC_SLOW: Duration = Duration::from_millis(10);
 /// A file system with less than this part free (1/N) is nearly full.
 const FREE_PART: u64 = 20;
-/// Descriptors that a busy node needs.
-const DESCRIPTORS: u64 = 16_384;
 /// How long a peer may take to accept a connection.
 const REACH_WITHIN: Duration = Duration::from_secs(2);
 /// A clock that shows less has never been set: 2026-01-01.
@@ -54,12 +55,12 @@ fn check(what: &'static str, verdict: Verdict, found: impl Into<String>) -> Chec
 }
 
 /// Looks at everything that a process with this configuration needs.
-pub async fn examine(config: &Config, files: Arc<dyn Files>, net: &dyn Net, clock: &dyn Clock) -> Vec<Check> {
+pub async fn examine(config: &Config, files: Arc<dyn Files>, net: &dyn Net, clock: Arc<dyn Clock>) -> Vec<Check> {
     let mut found = Vec::new();
     if config.role.has_replica() {
         found.extend(disk(&*files, &config.data));
     }
-    found.push(time(clock));
+    found.push(time(&*clock));
     for peer in &config.peers {
         found.push(name(&peer.address).await);
         if peer.name != config.name {
@@ -75,7 +76,9 @@ pub async fn examine(config: &Config, files: Arc<dyn Files>, net: &dyn Net, cloc
     for (_, address) in listens.iter().filter(|(used, address)| *used && !address.is_empty()) {
         found.push(port(net, address).await);
     }
-    found.push(descriptors());
+    let sources = Sources { files: files.clone(), clock };
+    found.extend(certificates::examine(config, &sources));
+    found.extend(limits::examine(config, &*files));
     found
 }
 
@@ -186,17 +189,6 @@ async fn port(net: &dyn Net, address: &str) -> Check {
     }
 }
 
-fn descriptors() -> Check {
-    match getrlimit(Resource::Nofile).current {
-        Some(limit) if limit < DESCRIPTORS => {
-            let text = format!("{limit} file descriptors; a busy node needs {DESCRIPTORS} (ulimit -n)");
-            check("limits", Verdict::Warn, text)
-        }
-        Some(limit) => check("limits", Verdict::Ok, format!("{limit} file descriptors")),
-        None => check("limits", Verdict::Ok, "file descriptors without a limit"),
-    }
-}
-
 /// One line a check.
 pub fn text(checks: &[Check]) -> String {
     let line = |check: &Check| {
@@ -237,11 +229,63 @@ mod tests {
         let read = |_: &Path| Ok(None);
         let settings = crate::config::settings(flags, [], &read).unwrap();
         let config = Config::new(Role::Dev, &settings, &read).unwrap();
-        let found = examine(&config, Arc::new(RealFiles), &TcpNet, &SystemClock).await;
+        let found = examine(&config, Arc::new(RealFiles), &TcpNet, Arc::new(SystemClock)).await;
         assert!(found.iter().all(|check| check.verdict < Verdict::Fail), "{}", text(&found));
         assert!(text(&found).contains(&format!("warn  port    {taken} is in use")), "{}", text(&found));
         assert!(found.iter().any(|check| check.what == "fsync"));
         assert!(RealFiles.read_dir(dir.path()).unwrap().is_empty());
+    }
+
+    /// `certs` checks of a node with these pairs, as lines.
+    fn certs(dir: &Path, address: &str, ca: &str, now_ms: u64) -> String {
+        let at = |name: &str| dir.join(name).display().to_string();
+        let flags = [
+            ("name", "n1".to_owned()),
+            ("peers", format!("n1={address}")),
+            ("data", at("data")),
+            ("tls-cert", at("n1.crt")),
+            ("tls-key", at("n1.key")),
+            ("peer-cert", at("n1.crt")),
+            ("peer-key", at("n1.key")),
+            ("peer-ca", at(ca)),
+            ("s3-domains", "s3.example".to_owned()),
+        ];
+        let flags = flags.map(|(name, value)| (name.to_owned(), value));
+        let environment = [("HOLDFAST_ROOT_ACCESS_KEY", "operator"), ("HOLDFAST_ROOT_SECRET_KEY", "sixteen-letters!")];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let read = |_: &Path| Ok(None);
+        let settings = crate::config::settings(flags, environment, &read).unwrap();
+        let config = Config::new(Role::Server, &settings, &read).unwrap();
+        let sources = Sources { files: Arc::new(RealFiles), clock: Arc::new(At(now_ms)) };
+        text(&certificates::examine(&config, &sources))
+    }
+
+    #[test]
+    fn certificates_are_judged_by_those_who_will_see_them() {
+        use crate::certs::{Action, run};
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let sources = Sources { files: Arc::new(RealFiles), clock: Arc::new(SystemClock) };
+        for (dir, subjects) in [(&dir, vec!["n1=localhost".to_owned()]), (&other, Vec::new())] {
+            run(&Action::Init { dir: dir.path().to_owned(), subjects, days: 90 }, &sources).unwrap();
+        }
+        RealFiles.rename(&other.path().join("ca.crt"), &dir.path().join("other.crt")).unwrap();
+        let now = SystemClock.unix_millis();
+        let days = |days: u64| now + days * 86_400_000;
+        let sound = certs(dir.path(), "localhost:9003", "ca.crt", now);
+        assert!(sound.contains("for clients, valid for 89 days") || sound.contains("valid for 90 days"), "{sound}");
+        assert!(sound.contains("signed by the peers' authority, for localhost:9003"), "{sound}");
+        assert!(sound.contains("warn  certs   ") && sound.contains("not for *.s3.example"), "{sound}");
+        assert!(!sound.contains("FAIL"), "{sound}");
+        let soon = certs(dir.path(), "localhost:9003", "ca.crt", days(70));
+        assert!(soon.contains("days: renew it") && !soon.contains("FAIL"), "{soon}");
+        let late = certs(dir.path(), "localhost:9003", "ca.crt", days(100));
+        assert!(late.contains("FAIL") && late.contains("the certificate expired on"), "{late}");
+        let name = certs(dir.path(), "127.0.0.1:9003", "ca.crt", now);
+        assert!(name.contains("peers will refuse it: its certificate is not for 127.0.0.1"), "{name}");
+        let stranger = certs(dir.path(), "localhost:9003", "other.crt", now);
+        assert!(stranger.contains("from an authority that is not trusted here"), "{stranger}");
+        let nothing = certs(dir.path(), "localhost:9003", "n1.key", now);
+        assert!(nothing.contains("no certificate in PEM form"), "{nothing}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::backup::progress;
 use crate::client::{AdminClient, ClientError};
 use crate::status::{Status, drain};
 
@@ -26,6 +27,7 @@ pub enum Look {
 /// Says how far `node` is.
 pub async fn watch(client: &AdminClient, node: &str, look: Look) -> Result<(), ClientError> {
     let (mut said, since) = (String::new(), Instant::now());
+    let bar = progress::steps("drain", 0);
     loop {
         let status: Status = client.status().await?;
         let missing = || ClientError::Refused(format!("there is no node {node}"));
@@ -39,11 +41,19 @@ pub async fn watch(client: &AdminClient, node: &str, look: Look) -> Result<(), C
         if look == Look::Once && matches!(progress, drain::Progress::Holds { .. }) {
             return Err(ClientError::NotDrained(text));
         }
+        let left = match progress {
+            drain::Progress::Holds { leads, votes, hosts, .. } => (leads + votes + hosts) as u64,
+            drain::Progress::Stays { .. } | drain::Progress::Empty { .. } => 0,
+        };
+        bar.set_length(bar.length().unwrap_or(0).max(left));
+        bar.set_position(bar.length().unwrap_or(0) - left);
         if text != said {
-            println!("{text}");
+            // Above the bar, where there is one.
+            bar.suspend(|| println!("{text}"));
             said = text;
         }
-        if !matches!(progress, drain::Progress::Holds { .. }) {
+        if left == 0 {
+            bar.finish_and_clear();
             return Ok(());
         }
         sleep(LOOK_EVERY).await;

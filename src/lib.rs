@@ -26,6 +26,7 @@ mod metrics;
 mod ops;
 mod release;
 mod run;
+mod scrub;
 mod sockets;
 mod status;
 mod tls;
@@ -235,11 +236,15 @@ fn run_client(client: &AdminClient, action: &ClusterAction, json: bool) -> ExitC
                 tokio::time::sleep(Duration::from_secs(*linger)).await;
                 Ok(())
             }
-            ClusterAction::Scrub { start } => {
-                let nodes: Vec<admin::scrub::NodeScrub> = match start {
+            ClusterAction::Scrub { start, wait } => {
+                let before = if *start && *wait { Some(scrub::finished(client).await?) } else { None };
+                let mut nodes: Vec<admin::scrub::NodeScrub> = match start {
                     true => client.ask("/v1/scrub", &serde_json::json!({})).await?,
                     false => client.get("/v1/scrub").await?,
                 };
+                if *wait {
+                    nodes = scrub::wait(client, before.as_ref()).await?;
+                }
                 if json {
                     println!("{}", serde_json::to_string_pretty(&nodes).expect("reports are always serializable"));
                 } else {

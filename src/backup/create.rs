@@ -18,7 +18,7 @@ use time::macros::format_description;
 use super::manifest::{self, Group, Manifest};
 use super::seal::Seal;
 use super::store::Store;
-use super::{BackupError, progress};
+use super::{BackupError, progress, remove};
 use crate::admin::backup::{Hold, INDEX};
 use crate::client::AdminClient;
 
@@ -66,6 +66,10 @@ async fn make(client: &AdminClient, store: &dyn Store, now_ms: u64) -> Result<Ma
         wanted.extend(blobs.into_iter().map(|(blob, len)| (blob, (id, len))));
     }
     bar.finish_and_clear();
+    // After the rows, before anything that is there is counted on: see `remove`.
+    if remove::is_under_way(store).await? {
+        return Err(BackupError::Removing(store.url().to_owned()));
+    }
     let held: HashSet<String> = store.list("blobs/").await?.into_iter().map(|(name, _)| name).collect();
     wanted.retain(|blob, _| !held.contains(&manifest::blob_path(&blob.to_string())));
     let copied_bytes = wanted.values().map(|(_, len)| len).sum();

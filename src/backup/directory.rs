@@ -86,6 +86,15 @@ impl Store for Directory {
         Ok(Box::new(PartFile { files, lane, file, part, path, len: 0, finished: false }))
     }
 
+    async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let path = self.root.join(name);
+        let (files, of) = (self.files.clone(), path.clone());
+        match self.lane.run(move || files.remove_file(&of)).await {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done.map_err(failed(&path)),
+        }
+    }
+
     async fn read(&self, name: &str) -> Result<Option<BoxStream<'static, Result<Bytes, StoreError>>>, StoreError> {
         let path = self.root.join(name);
         let (files, of) = (self.files.clone(), path.clone());

@@ -6,6 +6,7 @@
 //! blobs/<2 hex>/<32 hex>               bytes of large objects, named by their ids: written once, shared by all backups
 //! backups/<name>/group-<id>            a group's rows: chunks as the admin API streams them
 //! backups/<name>/manifest.json         written last: without it there is no backup of that name
+//! removing                             there while old backups are removed
 //! ```
 //! Every file of rows and every blob ends with a trailer: the SHA-256 of what is before it, its length, and eight bytes
 //! that say so. Nothing is restored that does not match.
@@ -13,7 +14,8 @@
 mod create;
 mod directory;
 mod manifest;
-mod progress;
+pub mod progress;
+mod remove;
 mod restore;
 mod s3;
 mod seal;
@@ -30,6 +32,7 @@ use crate::lock::LockError;
 
 pub use create::create;
 pub use manifest::{Manifest, list};
+pub use remove::{Choose, remove};
 pub use restore::{Restored, restore};
 pub use store::{Store, StoreError, open};
 
@@ -77,6 +80,17 @@ pub enum BackupError {
     /// No such backup.
     #[error("there is no backup {0:?} (`holdfast backup list` shows those that are there)")]
     NoSuchBackup(String),
+    /// Blobs that it counts on would look as if nothing named them.
+    #[error(
+        "the backup {0} is being made, or was broken off: wait for it, or remove what there is of it \
+         (`holdfast backup remove`)"
+    )]
+    Unfinished(String),
+    /// Blobs that were found may be gone in a moment.
+    #[error(
+        "{0}: old backups are being removed; try again when that is over (if it was broken off: `holdfast backup prune`)"
+    )]
+    Removing(String),
     /// No backup at all.
     #[error("there is no backup in {0}")]
     Empty(String),

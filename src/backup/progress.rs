@@ -13,6 +13,15 @@ pub fn bar(what: &'static str, bytes: u64) -> ProgressBar {
     bar
 }
 
+/// A bar over things that are counted.
+pub fn steps(what: &'static str, count: u64) -> ProgressBar {
+    let bar = ProgressBar::new(count).with_message(what);
+    let form = "{msg:10} {bar:30} {pos}/{len} {elapsed}";
+    bar.set_style(ProgressStyle::with_template(form).expect("the template is constant"));
+    bar.enable_steady_tick(Duration::from_millis(250));
+    bar
+}
+
 /// A bar over bytes that nobody can count beforehand.
 pub fn counter(what: &'static str) -> ProgressBar {
     let bar = ProgressBar::no_length().with_message(what);

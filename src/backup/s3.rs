@@ -110,6 +110,12 @@ impl Store for S3 {
         Ok(Box::new(Upload { client, bucket, key, buffer: BytesMut::new(), parts: None }))
     }
 
+    async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let key = self.key(name);
+        let removed = self.client.delete_object().bucket(&self.bucket).key(&key).send().await;
+        removed.map(drop).map_err(|error| failed(&self.bucket, &key, error))
+    }
+
     async fn read(&self, name: &str) -> Result<Option<BoxStream<'static, Result<Bytes, StoreError>>>, StoreError> {
         let (bucket, key) = (self.bucket.clone(), self.key(name));
         let object = match self.client.get_object().bucket(&bucket).key(&key).send().await {

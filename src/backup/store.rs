@@ -50,6 +50,8 @@ pub trait Store: Send + Sync {
     async fn list(&self, directory: &str) -> Result<Vec<(String, u64)>, StoreError>;
     /// Begins a file; it is there when its writer is finished, and not at all if that is dropped before.
     async fn create(&self, name: &str) -> Result<Box<dyn Writer>, StoreError>;
+    /// Makes a file be there no more, which it may be already.
+    async fn remove(&self, name: &str) -> Result<(), StoreError>;
     /// A file's bytes; `None` if there is no such file.
     async fn read(&self, name: &str) -> Result<Option<BoxStream<'static, Result<Bytes, StoreError>>>, StoreError>;
 }

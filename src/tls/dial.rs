@@ -132,7 +132,7 @@ impl Net for TlsNet {
 }
 
 /// The name that the certificate at `host:port` must bear.
-fn server_name(address: &str) -> io::Result<ServerName<'static>> {
+pub fn server_name(address: &str) -> io::Result<ServerName<'static>> {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     ServerName::try_from(host).map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a host name"))

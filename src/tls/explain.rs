@@ -25,7 +25,8 @@ pub fn explain(error: &io::Error) -> Option<String> {
     })
 }
 
-fn certificate(why: &CertificateError) -> String {
+/// What is wrong with the certificate of the other side.
+pub fn certificate(why: &CertificateError) -> String {
     match why {
         CertificateError::Expired => "its certificate has expired; renew it".to_owned(),
         CertificateError::ExpiredContext { not_after, .. } => {

@@ -31,7 +31,8 @@ use rustls::{ClientConfig, ConfigBuilder, ServerConfig, SupportedProtocolVersion
 
 pub use accept::{Acceptor, TlsListener};
 pub use der::date;
-pub use dial::{Dialer, TlsNet, unverified};
+pub use dial::{Dialer, TlsNet, server_name, unverified};
+pub use explain::certificate;
 pub use material::{Material, TlsError, certificates, facts};
 pub use reload::Tls;
 pub use trust::authorities;
@@ -90,7 +91,8 @@ impl TlsConfig {
     }
 }
 
-fn provider() -> Arc<CryptoProvider> {
+/// What does the arithmetic.
+pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 

@@ -108,6 +108,16 @@ async fn a_lost_cluster_comes_back_from_its_backup() {
         assert_eq!(in_s3["copied_blobs"], 4, "{in_s3}");
         let in_s3 = holdfast(cluster, 2, &["backup", "list", "s3://kept-here/holdfast"]).await?;
         assert_eq!(in_s3.as_array().map(Vec::len), Some(1));
+        // Old ones go, with what only they named; of the newest everything stays, as the restore below shows.
+        let pruned = holdfast(cluster, 2, &["backup", "prune", &place, "--keep", "1"]).await?;
+        assert_eq!(
+            (&pruned["backups"], &pruned["blobs"]),
+            (&serde_json::json!([first["name"]]), &1.into()),
+            "{pruned}"
+        );
+        let gone =
+            holdfast(cluster, 2, &["backup", "remove", &place, first["name"].as_str().unwrap_or_default()]).await;
+        assert!(gone.unwrap_err().to_string().contains("there is no backup"));
 
         put(&mut s3, &mut Objects::new(), "photos", "lost".to_owned(), b"behind the cut".to_vec()).await?;
         let old = cluster.status(0).await?.cluster;
@@ -165,4 +175,69 @@ async fn a_damaged_backup_is_not_restored() {
         Ok(())
     })
     .await;
+}
+
+/// The keys of encryption are not in a backup: without them what was encrypted stays closed, with them it is as it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn encrypted_objects_come_back_with_their_keys_alone() {
+    let keys = |ring: &str| vec![("HOLDFAST_ENCRYPTION_KEYS".to_owned(), ring.to_owned())];
+    const OLD: &str = "old:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+    const NEW: &str = "new:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
+    let options = Options { nodes: 1, shards: 1, env: keys(OLD), ..Options::default() };
+    on_cluster(options, async |cluster| -> Test {
+        let mut s3 = client(cluster, 0);
+        s3.call(Call::bucket(Method::PUT, "sealed")).await?;
+        let mut objects = Objects::new();
+        for (key, len) in [("small", 1000), ("large", 400_000)] {
+            let body = Bytes::from(Rng::new(len).bytes(len as usize));
+            let call = Call::object(Method::PUT, "sealed", key).body(body.clone());
+            let reply = s3.call(call.header("x-amz-server-side-encryption", "AES256")).await?;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+            objects.insert(("sealed", key.to_owned()), body);
+        }
+        let place = cluster.dir().join("backups");
+        holdfast(cluster, 0, &["backup", "create", &place.display().to_string()]).await?;
+        // What is kept there shows nothing.
+        for file in walk(&place) {
+            let bytes = std::fs::read(&file)?;
+            let seen = objects.values().any(|body| bytes.windows(64).any(|window| window == &body[..64]));
+            assert!(!seen, "{} has a body in the clear", file.display());
+        }
+        cluster.node(0).kill();
+        cluster.node(0).wipe()?;
+        let data = cluster.node(0).data.display().to_string();
+        let address = format!("127.0.0.1:{}", cluster.node(0).ports.peer);
+        let place = place.display().to_string();
+        holdfast(
+            cluster,
+            0,
+            &["backup", "restore", &place, "--name", "n1", "--data", &data, "--peer-address", &address],
+        )
+        .await?;
+        // Rotated since: the old key stays behind the new one.
+        for (ring, opens) in [(NEW.to_owned(), false), (format!("{NEW}\n{OLD}"), true)] {
+            let node = cluster.node(0);
+            node.env.retain(|(name, _)| name != "HOLDFAST_ENCRYPTION_KEYS");
+            node.env.extend(keys(&ring));
+            node.start()?;
+            cluster.ready().await?;
+            let mut s3 = client(cluster, 0);
+            if opens {
+                check(&mut s3, &objects).await?;
+            } else {
+                for (_, key) in objects.keys() {
+                    let reply = s3.call(Call::object(Method::GET, "sealed", key)).await?;
+                    assert!(!reply.status.is_success(), "{key}: {}", reply.status);
+                }
+            }
+            cluster.node(0).kill();
+        }
+        Ok(())
+    })
+    .await;
+}
+
+fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
