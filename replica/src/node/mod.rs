@@ -1,5 +1,6 @@
 //! A replica process: its data directory, its groups, and the tasks that keep them.
 
+mod config;
 pub mod faults;
 pub mod format;
 mod founding;
@@ -21,7 +22,7 @@ use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
 use holdfast_wire::error::CallError;
 use holdfast_wire::fault::{FAULT, FaultAnswer};
-use holdfast_wire::handshake::{self, ClusterSecret};
+use holdfast_wire::handshake::{self};
 use holdfast_wire::heartbeat::{GroupStatus, Heartbeat};
 use holdfast_wire::id::GroupId;
 use holdfast_wire::request::Request;
@@ -35,11 +36,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::blob::{BlobError, BlobOptions, BlobStore};
 use crate::file::{self, Files};
-use crate::group::{Guards, Timings};
 use crate::index::engine::Engine;
 use crate::log::{Log, LogError, LogOptions};
-use crate::planted::Planted;
 
+pub use config::NodeConfig;
 pub use founding::Hello;
 pub use host::{Host, NodeMetrics};
 pub use identity::{Founding, Identity, IdentityError};
@@ -50,75 +50,6 @@ use founding::{BEGIN, FOUND, HELLO, Stamp};
 
 /// How often a node that is crashed by order says so.
 const EPITAPH_EVERY: Duration = Duration::from_millis(200);
-
-/// How a node is set up.
-#[derive(Clone)]
-pub struct NodeConfig {
-    /// Its name, unique in the cluster.
-    pub name: String,
-    /// Its data directory.
-    pub data: PathBuf,
-    /// Name and address of every first node, this one included. Empty: a cluster of its own.
-    pub peers: Vec<(String, String)>,
-    /// Where to listen for peers.
-    pub listen: String,
-    /// Where peers reach this node, `host:port`.
-    pub address: String,
-    /// Proves membership.
-    pub secret: ClusterSecret,
-    /// Shards of a new cluster.
-    pub shards: u32,
-    /// Voters that each group should have.
-    pub replicas: u8,
-    /// Raft's timings.
-    pub timings: Timings,
-    /// On, but in the tests that prove them.
-    pub guards: Guards,
-    /// Software version.
-    pub version: String,
-    /// The log's settings.
-    pub log: LogOptions,
-    /// Log bytes kept for followers that fall behind, over all groups.
-    pub log_retain_bytes: u64,
-    /// Log entries kept likewise, per group.
-    pub log_retain_entries: u64,
-    /// How long bytes that nothing names any more are kept.
-    pub gc_grace: Duration,
-    /// Between the end of a scrub and the next.
-    pub scrub_every: Duration,
-    /// How fast a scrub reads, bytes a second.
-    pub scrub_bytes_per_second: u64,
-    /// Nothing, but in the tests that prove the tests.
-    pub planted: Planted,
-    /// Takes orders of the fault API, if given.
-    pub faults: Option<Arc<Faults>>,
-}
-
-impl Default for NodeConfig {
-    fn default() -> Self {
-        Self {
-            name: "n1".to_owned(),
-            data: PathBuf::from("holdfast-data"),
-            peers: Vec::new(),
-            listen: "127.0.0.1:9003".to_owned(),
-            address: "127.0.0.1:9003".to_owned(),
-            secret: ClusterSecret::new(Vec::new()),
-            shards: 4,
-            replicas: 3,
-            timings: Timings::default(),
-            guards: Guards::default(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            log: LogOptions::default(),
-            log_retain_bytes: 256 << 20,
-            log_retain_entries: 50_000,
-            gc_grace: Duration::from_secs(300),
-            scrub_every: Duration::from_secs(7 * 24 * 3600),
-            scrub_bytes_per_second: 20 << 20,
-            planted: Planted::default(),
-            faults: None,
-        }
-    }
-}
 
 /// Why a node does not start. Each text says what to do.
 #[derive(Debug, thiserror::Error)]

@@ -112,12 +112,16 @@ impl Lsm {
         })?;
         let cache = Arc::new(Cache::with_capacity_bytes(options.cache_bytes));
         let numbers = SequenceNumberCounter::default();
-        // Values that are kept apart are bodies, most of which do not compress.
+        // Values that are kept apart are bodies, most of which do not compress. Tables of the first levels are soon merged.
         let separation =
             KvSeparationOptions::default().separation_threshold(SEPARATE_FROM).compression(CompressionType::None);
         let tree = Config::new(directory.join("tree"), numbers.clone(), SequenceNumberCounter::default())
             .use_cache(cache.clone())
-            .data_block_compression_policy(CompressionPolicy::new([CompressionType::None, CompressionType::Lz4]))
+            .data_block_compression_policy(CompressionPolicy::new([
+                CompressionType::None,
+                CompressionType::None,
+                CompressionType::Lz4,
+            ]))
             .with_kv_separation(Some(separation))
             .open()?;
         // Above every number in the tree, and above 0, at which nothing is seen.
