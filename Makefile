@@ -7,7 +7,8 @@
 # make manifests-check  check what is rendered: schemas, restricted-v2, references
 # make compose-test     build the image and try docker-compose.yml, where there is a Docker engine
 # make sbom             what is in the binary, as CycloneDX JSON
-# make prove   the long gate: an hour of simulated clusters; HOLDFAST_SIM_CPU_SECONDS changes that
+# make prove   the long gate: an hour of simulated clusters, planted bugs, real faults; writes docs/reliability.md.
+#              HOLDFAST_SIM_CPU_SECONDS and HOLDFAST_TEST_ROUNDS change that; ARGS='teeth' runs a part
 # make bench   the load generator against a cluster on this machine
 
 SHELL := /bin/bash
@@ -53,7 +54,8 @@ compat: toolchain tools
 	PATH="$(TOOLS)/compat/bin:$$PATH" python3 tests/compat/matrix.py --binary "$$CARGO_TARGET_DIR/debug/holdfast" --write docs/s3-compatibility.md
 
 prove: toolchain
-	HOLDFAST_SIM_CPU_SECONDS=$${HOLDFAST_SIM_CPU_SECONDS:-3600} cargo test --workspace --locked --test sim -- --nocapture
+	cargo build --workspace --locked --features holdfast-tests/planted-faults --bins
+	"$$CARGO_TARGET_DIR/debug/prove" --write docs/reliability.md $(ARGS)
 
 bench: toolchain
 	cargo build --release --locked -p holdfast -p holdfast-tests --bins

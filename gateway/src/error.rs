@@ -10,6 +10,7 @@ use s3s::{S3Error, S3ErrorCode, s3_error};
 use crate::body::BodyError;
 use crate::checksum::claim::{BadClaim, Mismatch};
 use crate::router::RouteError;
+use crate::s3::SEQ;
 use crate::s3::http_date;
 
 const DELETE_MARKER: HeaderName = HeaderName::from_static("x-amz-delete-marker");
@@ -44,6 +45,10 @@ impl From<RouteError> for S3Error {
             RouteError::NoSuchBucket => s3_error!(NoSuchBucket),
             RouteError::Root(refusal) => of_root(refusal),
             RouteError::Refused(refusal) => of_shard(refusal),
+            RouteError::Absent(seq) => {
+                let seq = HeaderValue::try_from(seq.to_string()).ok();
+                with_headers(s3_error!(NoSuchKey), seq.map(|seq| (HeaderName::from_static(SEQ), seq)))
+            }
             RouteError::NotRead(reason) => of_read(reason),
             RouteError::SlowDown(reason) => {
                 tracing::debug!(reason, "answered SlowDown: nothing was applied");

@@ -12,7 +12,6 @@ pub mod index;
 pub mod log;
 pub mod node;
 pub mod peers;
-pub mod planted;
 pub mod position;
 pub mod raft;
 pub mod service;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use holdfast_wire::id::BlobId;
+use holdfast_wire::id::{BlobId, GroupId};
 use holdfast_wire::seam::Clock;
 
 use crate::blob::BlobStore;
@@ -78,6 +78,37 @@ pub async fn verify(files: Arc<dyn Files>, data: &Path, engine: Arc<dyn Engine>,
     }
     log.close().await;
     report
+}
+
+/// A group's log as it lies on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// The group.
+    pub group: GroupId,
+    /// Index of the last entry, purged or not.
+    pub last: u64,
+    /// The term of the vote.
+    pub term: u64,
+}
+
+/// What the log in `data` would tell of its groups at a start.
+///
+/// # Errors
+/// When it cannot be opened.
+pub async fn marks(files: Arc<dyn Files>, data: &Path) -> Result<Vec<Marks>, String> {
+    let salt = file::read(&*files, &data.join("log.salt")).map_err(|error| error.to_string())?;
+    let Some(salt) = salt.and_then(|bytes| <[u8; 8]>::try_from(&bytes[..]).ok()).map(u64::from_le_bytes) else {
+        return Ok(Vec::new());
+    };
+    let options = LogOptions { salt, ..LogOptions::default() };
+    let log = Log::open(files, data.join("log"), options).await.map_err(|error| error.to_string())?;
+    let marks = log.groups().into_iter().map(|group| {
+        let (state, ballot) = (log.group(group).state(), log.group(group).ballot());
+        Marks { group, last: state.last.map_or(0, |last| last.index), term: ballot.map_or(0, |ballot| ballot.term) }
+    });
+    let marks = marks.collect();
+    log.close().await;
+    Ok(marks)
 }
 
 /// No hole, and the marks in order: purged ≤ applied ≤ last.

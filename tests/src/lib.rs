@@ -15,6 +15,7 @@ pub mod client;
 pub mod cluster;
 pub mod failure;
 pub mod history;
+pub mod prove;
 pub mod rng;
 pub mod sim;
 pub mod storm;

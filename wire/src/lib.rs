@@ -25,6 +25,7 @@ pub mod lifecycle;
 pub mod lock;
 pub mod object;
 pub mod placement;
+pub mod planted;
 pub mod request;
 pub mod scrub;
 pub mod seal;

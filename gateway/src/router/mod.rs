@@ -58,6 +58,9 @@ pub enum RouteError {
     /// The shard's state machine refuses.
     #[error(transparent)]
     Refused(Refusal),
+    /// There is no such object, as far as this place in its shard's log.
+    #[error("no such object up to {0}")]
+    Absent(Seq),
     /// A read that ends without an object.
     #[error("not read: {0:?}")]
     NotRead(NotRead),

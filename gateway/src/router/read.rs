@@ -107,6 +107,7 @@ impl Router {
                 };
                 Ok(Got { object: *object, range, applied, body })
             }
+            Response::Absent(seq) => Err(RouteError::Absent(seq)),
             Response::NotRead(not) => Err(RouteError::NotRead(not)),
             other => Err(core.nonsense(&other)),
         }

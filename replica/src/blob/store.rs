@@ -24,7 +24,6 @@ use super::reader::{BlobReader, READ};
 use super::stats::{BlobStats, Counters, count};
 use super::writer::{BlobWriter, Purpose};
 use crate::file::{Files, Open};
-use crate::planted::Planted;
 
 /// How a store behaves.
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +37,11 @@ pub struct BlobOptions {
     pub write_lanes: usize,
     /// Lanes for finishing blobs, which mostly wait for the device; concurrent syncs share its work.
     pub sync_lanes: usize,
-    /// Nothing, but in tests of tests.
-    pub planted: Planted,
 }
 
 impl Default for BlobOptions {
     fn default() -> Self {
-        Self { reserve: 512 << 20, read_lanes: 4, write_lanes: 4, sync_lanes: 8, planted: Planted::default() }
+        Self { reserve: 512 << 20, read_lanes: 4, write_lanes: 4, sync_lanes: 8 }
     }
 }
 

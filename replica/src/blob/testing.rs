@@ -144,8 +144,7 @@ impl Rig {
 
     async fn open(dir: &TempDir, faults: &Arc<Faults>) -> BlobStore {
         let files = Arc::new(FaultyFiles(faults.clone()));
-        let options =
-            BlobOptions { reserve: 1, read_lanes: 2, write_lanes: 2, sync_lanes: 2, ..BlobOptions::default() };
+        let options = BlobOptions { reserve: 1, read_lanes: 2, write_lanes: 2, sync_lanes: 2 };
         BlobStore::open_with(files, dir.path().join("blobs"), Arc::new(SystemClock), options).await.unwrap()
     }
 

@@ -18,7 +18,7 @@ use super::format::Summing;
 use super::stats::count;
 use super::store::{Shared, absent_is_fine};
 use crate::file::{File, Open, is_full};
-use crate::planted::Fault;
+use holdfast_wire::planted::Fault;
 
 /// Bytes that make a trip to a lane worth it.
 pub const BATCH: usize = 256 << 10;
@@ -330,14 +330,14 @@ impl Finishing {
         file.write_all_at(footer.bytes(), len).map_err(|e| BlobError::write("writing a blob", e))?;
         count(&shared.counters.bytes_written, footer.bytes().len() as u64);
         count(&shared.counters.syncs, 1);
-        if !shared.options.planted.has(Fault::BlobUnsynced) {
+        if !Fault::BlobUnsynced.is_planted() {
             synced(&shared, file.sync_data())?;
         }
 
         synced(&shared, shared.prepare(group))?;
         let path = shared.path(group, id);
         shared.files.rename(&self.part, &path).map_err(|e| BlobError::write("naming a blob", e))?;
-        let named = match shared.options.planted.has(Fault::NameUnsynced) {
+        let named = match Fault::NameUnsynced.is_planted() {
             true => Ok(()),
             false => synced(&shared, shared.sync_dir(path.parent().expect("blobs lie in directories"))),
         };

@@ -29,6 +29,7 @@ use holdfast_wire::heartbeat::Layout;
 use holdfast_wire::id::{BlobId, BucketId, BucketName, ClusterId, GroupId, ObjectKey, UploadId};
 use holdfast_wire::identity::Identities;
 use holdfast_wire::object::{Object, Part, Upload};
+use holdfast_wire::planted::Fault;
 use holdfast_wire::request::{ListObjects, ListPage, ListUploads, ListVersions, VersionPage};
 use holdfast_wire::usage::BucketUsage;
 use parking_lot::{Mutex, RwLock};
@@ -192,6 +193,9 @@ impl Index {
         add(Space::Records, &key::table(Table::Applied), Some(record::encode(&progress)));
         if let Some(members) = &membership {
             add(Space::Records, &key::table(Table::Membership), Some(record::encode_opaque(members)));
+        }
+        if Fault::AppliedApart.is_planted() {
+            inner.engine.write(batch.drain(..batch.len() - 1).collect(), Durability::Buffered)?;
         }
         inner.engine.write(batch, Durability::Buffered)?;
 

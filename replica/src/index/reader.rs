@@ -15,7 +15,7 @@ use super::due;
 use super::engine::{Space, View, behind};
 use super::key::{self, PREFIX, Table};
 use super::page::{self, UploadPage};
-use super::record::{self, Allowance, BlobRow};
+use super::record::{self, Allowance, BlobRow, Progress};
 use super::rows::{Rows, read};
 use super::versions;
 
@@ -44,6 +44,12 @@ impl Reader {
     /// The version that a read asks for, or how it ends without one.
     pub fn find(&self, get: &GetObject) -> Result<Result<Object, NotRead>, IndexError> {
         versions::find(self.rows(), get)
+    }
+
+    /// The log index up to which this view goes; 0 for an empty group.
+    pub fn applied(&self) -> Result<u64, IndexError> {
+        let progress: Option<Progress> = self.rows().record(&key::table(Table::Applied))?;
+        Ok(progress.and_then(|progress| progress.position).map_or(0, |position| position.index))
     }
 
     /// The inline body of that number ([`Source::Inline`](holdfast_wire::object::Source)). Numbers are never reused.

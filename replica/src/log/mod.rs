@@ -42,7 +42,6 @@ use self::queue::Queue;
 use self::segment::Segment;
 use self::writer::Writer;
 use crate::file::{Files, is_full};
-use crate::planted::Planted;
 use crate::position::Position;
 
 pub use self::error::{Corruption, LogError};
@@ -78,19 +77,11 @@ pub struct LogOptions {
     /// A number that differs between clusters and nodes (any hash of their ids): with it a payload cannot be made to
     /// look like a record of this log. It must stay the same over the log's life.
     pub salt: u64,
-    /// Nothing, but in tests of tests.
-    pub planted: Planted,
 }
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self {
-            segment_bytes: 64 << 20,
-            cache_bytes: 32 << 20,
-            reserve_bytes: 64 << 20,
-            salt: 0,
-            planted: Planted::default(),
-        }
+        Self { segment_bytes: 64 << 20, cache_bytes: 32 << 20, reserve_bytes: 64 << 20, salt: 0 }
     }
 }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdfast_wire::id::GroupId;
+use holdfast_wire::planted::Fault as Planted;
 
 use super::record::{BLOCK, Body, ENTRY_HEAD, HEADER, Header, Mask, Restated, Start, VERSION, padded, verify};
 use super::segment::{self, Segment};
@@ -197,13 +198,18 @@ pub fn recover(files: &dyn Files, dir: &Path, salt: u64) -> Result<Recovered, Lo
             all.push_front(segment);
             break;
         }
-        replay.segment(&segment, &mut window).map_err(|error| error.at(dir, &segment.path))?;
+        match replay.segment(&segment, &mut window) {
+            Err(Fault::Previous(..)) if Planted::CorruptAsTorn.is_planted() => {
+                drop(window);
+                all.push_front(segment);
+                break;
+            }
+            replayed => replayed.map_err(|error| error.at(dir, &segment.path))?,
+        }
         replay.done.segments.insert(segment.generation, Arc::new(segment));
     }
-    replay
-        .tail(&all)
-        .map_err(io)?
-        .map_or(Ok(()), |(segment, offset)| Err(LogError::Corrupt { segment, offset, what: Corruption::Damaged }))?;
+    let behind = if Planted::CorruptAsTorn.is_planted() { None } else { replay.tail(&all).map_err(io)? };
+    behind.map_or(Ok(()), |(segment, offset)| Err(LogError::Corrupt { segment, offset, what: Corruption::Damaged }))?;
 
     let mut recovered = replay.done;
     recovered.batch = replay.batch;

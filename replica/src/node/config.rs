@@ -9,7 +9,6 @@ use holdfast_wire::handshake::ClusterSecret;
 use super::faults::Faults;
 use crate::group::{Guards, Timings};
 use crate::log::LogOptions;
-use crate::planted::Planted;
 
 /// How a node is set up.
 #[derive(Clone)]
@@ -44,12 +43,12 @@ pub struct NodeConfig {
     pub log_retain_entries: u64,
     /// How long bytes that nothing names any more are kept.
     pub gc_grace: Duration,
+    /// Between two rounds of the collector.
+    pub gc_every: Duration,
     /// Between the end of a scrub and the next.
     pub scrub_every: Duration,
     /// How fast a scrub reads, bytes a second.
     pub scrub_bytes_per_second: u64,
-    /// Nothing, but in the tests that prove the tests.
-    pub planted: Planted,
     /// Takes orders of the fault API, if given.
     pub faults: Option<Arc<Faults>>,
 }
@@ -72,9 +71,9 @@ impl Default for NodeConfig {
             log_retain_bytes: 256 << 20,
             log_retain_entries: 50_000,
             gc_grace: Duration::from_secs(300),
+            gc_every: Duration::from_secs(15),
             scrub_every: Duration::from_secs(7 * 24 * 3600),
             scrub_bytes_per_second: 20 << 20,
-            planted: Planted::default(),
             faults: None,
         }
     }

@@ -1,5 +1,6 @@
 //! A replica process: its data directory, its groups, and the tasks that keep them.
 
+mod audit;
 mod config;
 pub mod faults;
 pub mod format;
@@ -22,9 +23,8 @@ use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt};
 use holdfast_wire::error::CallError;
 use holdfast_wire::fault::{FAULT, FaultAnswer};
-use holdfast_wire::handshake::{self};
+use holdfast_wire::handshake;
 use holdfast_wire::heartbeat::{GroupStatus, Heartbeat};
-use holdfast_wire::id::GroupId;
 use holdfast_wire::request::Request;
 use holdfast_wire::seam::Seams;
 use holdfast_wire::service::{Answer, Body, Service};
@@ -121,7 +121,7 @@ impl Node {
         files.create_dir_all(&config.data).map_err(data_error)?;
         let stamp = Stamp::load(files.clone(), &config)?;
         let salt = log_salt(&*files, &config, &seams).map_err(data_error)?;
-        let config = NodeConfig { log: LogOptions { salt, planted: config.planted, ..config.log }, ..config };
+        let config = NodeConfig { log: LogOptions { salt, ..config.log }, ..config };
         let (log, blobs) = open(&config, &seams, &files).await?;
         let listener = seams
             .net
@@ -205,19 +205,6 @@ impl Node {
         self.inner.host().map(|host| host.statuses()).unwrap_or_default()
     }
 
-    /// The last entry that a group has applied: its place, and a hash over all changes up to there. `None` before the
-    /// first.
-    pub fn applied_hash(&self, group: GroupId) -> Option<(u64, u64)> {
-        self.inner.host().ok()?.group(group).ok()?.applied_hash()
-    }
-
-    /// A digest of each group's whole state, and the place up to which it is applied there: equal for replicas at the
-    /// same place. Reads everything: for tests and audits.
-    pub fn digests(&self) -> Vec<(GroupId, u64, u64)> {
-        let groups = self.inner.host().map(|host| host.groups()).unwrap_or_default();
-        groups.iter().filter_map(|group| group.digest().map(|(place, digest)| (group.id(), place, digest))).collect()
-    }
-
     /// Says that it is about to stop, and gives its leaderships away; requests are answered all the same. At most two
     /// seconds.
     pub async fn hand_over(&self) {
@@ -269,7 +256,7 @@ fn log_salt(files: &dyn Files, config: &NodeConfig, seams: &Seams) -> std::io::R
 /// Opens what a life of the node needs of its data directory.
 async fn open(config: &NodeConfig, seams: &Seams, files: &Arc<dyn Files>) -> Result<(Log, BlobStore), NodeError> {
     let log = Log::open(files.clone(), config.data.join("log"), config.log).await?;
-    let options = BlobOptions { planted: config.planted, ..BlobOptions::default() };
+    let options = BlobOptions::default();
     let blobs = BlobStore::open_with(files.clone(), config.data.join("blobs"), seams.clock.clone(), options).await?;
     Ok((log, blobs))
 }

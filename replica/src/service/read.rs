@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use holdfast_wire::bucket::ReadMode;
 use holdfast_wire::due::DuePage;
 use holdfast_wire::error::CallError;
-use holdfast_wire::id::{BlobId, BucketId};
+use holdfast_wire::id::{BlobId, BucketId, Seq};
 use holdfast_wire::object::{Object, Piece, Source};
 use holdfast_wire::request::{Freshness, GetObject, NotRead, RangeSpec, Read, ReadRequest, Response};
 use holdfast_wire::sealed;
@@ -19,16 +19,15 @@ use tokio::time::Instant;
 use crate::blob::{BlobError, BlobReader};
 use crate::group::Group;
 use crate::node::Host;
-use crate::planted::Fault;
+use holdfast_wire::planted::Fault;
 
 /// Answers a read.
 pub async fn read(host: &Arc<Host>, request: ReadRequest, deadline: Instant) -> Answer {
     let started = Instant::now();
     let group = host.group(request.group)?;
     let bucket = bucket_of(&request.read);
-    let planted = host.config().planted;
-    let stale = planted.has(Fault::StaleList) && matches!(request.read, Read::List(_))
-        || planted.has(Fault::LeaseUnchecked) && group.leads();
+    let stale = Fault::StaleList.is_planted() && matches!(request.read, Read::List(_))
+        || Fault::LeaseUnchecked.is_planted() && group.leads();
     let freshness = if stale { Freshness::Mode(ReadMode::Eventual) } else { request.freshness };
     freshen(&group, bucket, freshness, deadline).await?;
     let answer = answer(host, &group, request.read).await;
@@ -116,8 +115,13 @@ async fn get_object(host: &Arc<Host>, group: &Arc<Group>, get: GetObject) -> Ans
     let not_read = |reason| Ok((Response::NotRead(reason), Body::empty()));
     for _ in 0..LOOKS {
         let applied = group.applied();
-        let object = match group.index().reader().find(&get).map_err(super::unavailable)? {
+        let reader = group.index().reader();
+        let object = match reader.find(&get).map_err(super::unavailable)? {
             Ok(object) => object,
+            Err(NotRead::NoSuchKey) => {
+                let index = reader.applied().map_err(super::unavailable)?;
+                return Ok((Response::Absent(Seq { group: group.id(), index }), Body::empty()));
+            }
             Err(reason) => return not_read(reason),
         };
         if let Err(refusal) = get.condition.judge(&object.summary) {

@@ -11,7 +11,7 @@ use super::{quota, upload};
 use crate::group::Group;
 use crate::index::command::{Command, Outcome};
 use crate::node::Host;
-use crate::planted::Fault;
+use holdfast_wire::planted::Fault;
 
 /// Room in the log that a write needs besides its inline body, bytes.
 const ENTRY_ROOM: u64 = 64 << 10;
@@ -29,7 +29,7 @@ pub async fn write(host: &Host, request: WriteRequest, deadline: Instant) -> Res
         return refuse_unknown_bucket(&group, &write, deadline).await;
     };
     let mut ack = request.ack.unwrap_or_else(|| bucket.ack());
-    if host.config().planted.has(Fault::OneReplica) {
+    if Fault::OneReplica.is_planted() {
         ack = AckMode::Leader;
     }
     match &mut write {
@@ -57,7 +57,7 @@ pub async fn write(host: &Host, request: WriteRequest, deadline: Instant) -> Res
             full = !quota::ask(host, &bucket, group.id(), need, deadline).await?;
         }
     }
-    let request = (!host.config().planted.has(Fault::AppliedTwice)).then_some(request.request);
+    let request = (!Fault::AppliedTwice.is_planted()).then_some(request.request);
     let answer = propose(&group, request, write, ack, deadline).await?;
     match answer {
         Response::Written { outcome: WriteOutcome::Refused(Refusal::ShareUsedUp { need }), ack } => {

@@ -13,10 +13,8 @@ use tokio::time::{Instant, sleep};
 use crate::group::Group;
 use crate::index::command::Command;
 use crate::node::Host;
-use crate::planted::Fault;
+use holdfast_wire::planted::Fault;
 
-/// Between rounds.
-const EVERY: Duration = Duration::from_secs(15);
 /// Orphans are looked for in every so many rounds.
 const ORPHANS_EVERY: u64 = 20;
 /// An upload may take so long from its first byte to its entry.
@@ -58,8 +56,8 @@ pub async fn run(host: Arc<Host>) {
     let mut round = 0u64;
     let mut emptied = Emptied::new();
     loop {
-        let careless = host.config().planted.has(Fault::CollectsUploads);
-        sleep(if careless { EVERY / 150 } else { EVERY }).await;
+        let careless = Fault::CollectsUploads.is_planted();
+        sleep(host.config().gc_every).await;
         round += 1;
         if round.is_multiple_of(AFRESH_EVERY) {
             emptied.clear();
@@ -122,7 +120,7 @@ async fn remove_orphans(host: &Host, group: &Group) -> Result<(), String> {
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id);
         for blob in page {
-            let careless = host.config().planted.has(Fault::CollectsUploads);
+            let careless = Fault::CollectsUploads.is_planted();
             let old = now.saturating_sub(blob.stored_ms) > UPLOAD_MAX_MS;
             if (careless || old && !host.staged().waits(blob.id))
                 && group.index().references(blob.id).map_err(|error| error.to_string())? == 0

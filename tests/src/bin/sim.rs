@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use holdfast_replica::planted::Planted;
-use holdfast_tests::sim::faults::Scenario;
 use holdfast_tests::sim::run::{Options, run};
+use holdfast_tests::sim::scenario::Scenario;
+use holdfast_wire::planted::Fault;
 
 /// State of [`getrandom`].
 static ENTROPY: AtomicU64 = AtomicU64::new(0);
@@ -34,7 +34,8 @@ pub unsafe extern "C" fn getrandom(buffer: *mut u8, len: usize, _flags: u32) -> 
 #[derive(Parser)]
 #[command(about = "Runs whole clusters in simulated time")]
 struct Arguments {
-    /// mixed, kill, power, partition, pause, weather, disk, rot, transfer, wipe, calm; or all
+    /// mixed, kill, power, partition, pause, weather, disk, rot, transfer, election, early, collect, members, logrot,
+    /// wipe, calm; or all
     scenario: String,
     /// The first seed
     #[arg(long, default_value_t = 1)]
@@ -61,9 +62,13 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if !arguments.planted.is_empty() && planted(&arguments.planted) == Planted::default() {
-        eprintln!("sim: this build has no bug {:?}", arguments.planted);
-        return ExitCode::from(2);
+    if !arguments.planted.is_empty() {
+        // SAFETY: no other thread runs yet.
+        unsafe { std::env::set_var("HOLDFAST_PLANTED", &arguments.planted) };
+        if !Fault::ALL.iter().any(|(name, fault)| *name == arguments.planted && fault.is_planted()) {
+            eprintln!("sim: this build has no bug {:?}", arguments.planted);
+            return ExitCode::from(2);
+        }
     }
     let scenarios: Vec<Scenario> = match arguments.scenario.as_str() {
         "all" => Scenario::ALL.to_vec(),
@@ -83,7 +88,6 @@ fn main() -> ExitCode {
         safety: Duration::from_secs(arguments.safety),
         nodes: arguments.nodes,
         shards: 2,
-        planted: planted(&arguments.planted),
     };
     let run = run(&options);
     if let Some(path) = &arguments.trace
@@ -100,17 +104,6 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-#[cfg(feature = "planted-faults")]
-fn planted(name: &str) -> Planted {
-    let known = Planted::ALL.into_iter().find(|(known, _)| *known == name);
-    known.map_or(Planted::default(), |(_, fault)| Planted::new(fault))
-}
-
-#[cfg(not(feature = "planted-faults"))]
-fn planted(_name: &str) -> Planted {
-    Planted::default()
 }
 
 /// Runs of their own processes, one after the other, until the budget is spent.

@@ -1,4 +1,5 @@
-//! C5: every byte served with a 200 is the byte that was written, and size and entity tag are the written object's.
+//! C5: every byte served with a 200 is the byte that was written, size and entity tag are the written object's, and no
+//! body is accepted that was tampered with on its way.
 
 use std::collections::HashMap;
 
@@ -11,6 +12,9 @@ pub fn check(history: &History) -> Verdict {
     let written: HashMap<u64, &Written> =
         history.records.iter().filter_map(Record::as_write).map(|write| (write.write, write)).collect();
     for record in &history.records {
+        if let Outcome::Forged(how) = &record.outcome {
+            violations.push(format!("{} at {} ns: a tampered body was accepted: {how}", record.key, record.start));
+        }
         let Outcome::Saw(Some(seen)) = &record.outcome else { continue };
         checked += 1;
         let mut found = |fault: &str| {

@@ -3,7 +3,7 @@
 //!
 //! - one place belongs to one write, and a key lives in one group;
 //! - whatever ended before an operation started has a lower place in the group than a write, and none above a read;
-//! - a read shows the newest change of its key up to its place.
+//! - a read shows the newest change of its key up to its place, be it a value or none (404).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,7 +17,7 @@ pub fn check(history: &History) -> Verdict {
     let placed: Vec<(&Record, Seq)> = history
         .records
         .iter()
-        .filter(|record| matches!(record.outcome, Outcome::Done | Outcome::Saw(Some(_))))
+        .filter(|record| matches!(record.outcome, Outcome::Done | Outcome::Saw(_)))
         .filter_map(|record| record.seq.map(|seq| (record, seq)))
         .collect();
     let mut violations = Vec::new();
@@ -89,8 +89,24 @@ fn values(key: &str, records: &[&Record], violations: &mut Vec<String>) {
         .collect();
     let place: HashMap<u64, u64> =
         changes.iter().filter_map(|(index, record)| record.as_write().map(|write| (write.write, *index))).collect();
+    // Deletes whose places are not known may stand anywhere.
+    let unplaced = records.iter().any(|record| {
+        matches!(record.op, Op::Delete) && record.may_have_applied() && !(record.acknowledged() && record.seq.is_some())
+    });
     for record in records {
-        let (Outcome::Saw(Some(seen)), Some(seq)) = (&record.outcome, record.seq) else { continue };
+        let (Outcome::Saw(seen), Some(seq)) = (&record.outcome, record.seq) else { continue };
+        let Some(seen) = seen else {
+            if let Some((at, change)) = changes.range(..=seq.index).next_back()
+                && matches!(change.op, Op::Write(_))
+                && !unplaced
+            {
+                violations.push(format!(
+                    "{key}: a read at place {} of client {} ({}..{} ns) found nothing, but {:?} has place {at}",
+                    seq.index, record.client, record.start, record.end, change.op
+                ));
+            }
+            continue;
+        };
         // Of a write whose outcome is unknown, the place is too.
         let Some(&written) = place.get(&seen.write) else { continue };
         if written > seq.index {
@@ -122,8 +138,11 @@ mod tests {
             seq(put("j", 4, (11, 12)), 1, 16),
             seq(get("k", 2, (13, 14)), 1, 16),
             seq(put("other", 3, (2, 3)), 2, 4),
+            seq(none("other", (2, 3)), 2, 3),
+            seq(delete("k", (15, 16)), 1, 17),
+            seq(none("k", (17, 18)), 1, 17),
         ]);
-        assert_eq!(check(&good), Verdict::Passed(7));
+        assert_eq!(check(&good), Verdict::Passed(10));
     }
 
     #[test]
@@ -136,6 +155,8 @@ mod tests {
             vec![seq(put("k", 1, (0, 1)), 1, 10), seq(put("k", 2, (2, 3)), 1, 12), seq(get("k", 1, (4, 5)), 1, 12)],
             vec![seq(put("k", 1, (0, 1)), 1, 10), seq(delete("k", (2, 3)), 1, 11), seq(get("k", 1, (4, 5)), 1, 11)],
             vec![seq(put("k", 1, (0, 1)), 1, 10), seq(get("k", 1, (0, 5)), 1, 9)],
+            vec![seq(put("k", 1, (0, 1)), 1, 10), seq(none("k", (0, 5)), 1, 10)],
+            vec![seq(put("k", 1, (0, 1)), 1, 10), seq(none("k", (2, 5)), 1, 9)],
             // Writes.
             vec![seq(put("k", 1, (0, 1)), 1, 10), seq(put("k", 2, (2, 3)), 1, 9)],
             vec![seq(put("k", 1, (0, 1)), 1, 10), seq(put("j", 2, (0, 3)), 1, 10)],

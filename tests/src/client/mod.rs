@@ -1,6 +1,7 @@
 //! Clients: the AWS SDK as users have it ([`sdk`]), and a lean one ([`raw`]) that signs for itself ([`sign`]), costs
 //! little CPU and says exactly what is known about an outcome.
 
+pub mod chunked;
 pub mod plain;
 pub mod raw;
 pub mod sdk;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use holdfast_wire::seam::{Net, TcpNet};
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -16,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
+use crate::client::chunked::{CHUNKED, Tamper};
 use crate::client::sign::{Keys, Signer, UNSIGNED, encode, query_string};
 
 /// A request to be signed and sent.
@@ -33,6 +34,8 @@ pub struct Call {
     pub body: Bytes,
     /// Whether the body's SHA-256 is part of the signature.
     pub sign_body: bool,
+    /// Whether it goes in signed chunks with a trailer, and what is done to them on the way.
+    pub chunked: Option<Tamper>,
 }
 
 impl Call {
@@ -45,6 +48,7 @@ impl Call {
             headers: Vec::new(),
             body: Bytes::new(),
             sign_body: false,
+            chunked: None,
         }
     }
 
@@ -224,17 +228,32 @@ impl Raw {
                 false => drop(headers.append(name, value)),
             }
         }
-        if matches!(call.method, Method::PUT | Method::POST) {
+        if call.chunked.is_some() {
+            headers.insert("content-encoding", HeaderValue::from_static("aws-chunked"));
+            headers.insert("x-amz-decoded-content-length", call.body.len().into());
+            headers.insert("x-amz-trailer", HeaderValue::from_static("x-amz-checksum-sha256"));
+        } else if matches!(call.method, Method::PUT | Method::POST) {
             // hyper leaves it out when there is no body, and S3 wants it.
             headers.entry(CONTENT_LENGTH).or_insert_with(|| call.body.len().into());
         }
         let hash = if call.sign_body { hex::encode(Sha256::digest(&call.body)) } else { UNSIGNED.into() };
-        self.signer.sign(call.method.as_str(), &call.path, &call.query, &mut headers, &hash, SystemTime::now());
+        let (now, hash) = (SystemTime::now(), if call.chunked.is_some() { CHUNKED.to_owned() } else { hash });
+        self.signer.sign(call.method.as_str(), &call.path, &call.query, &mut headers, &hash, now);
+        let body = match call.chunked {
+            None => call.body,
+            Some(tamper) => {
+                let authorization = String::from_utf8_lossy(headers[AUTHORIZATION].as_bytes()).into_owned();
+                let seed = authorization.rsplit_once('=').map_or("", |(_, signature)| signature);
+                let body = self.signer.chunks(seed, &call.body, now, tamper);
+                headers.insert(CONTENT_LENGTH, body.len().into());
+                body
+            }
+        };
         let uri = match call.query.is_empty() {
             true => call.path,
             false => format!("{}?{}", call.path, query_string(&call.query)),
         };
-        let mut request = Request::new(Full::new(call.body));
+        let mut request = Request::new(Full::new(body));
         *request.method_mut() = call.method;
         *request.uri_mut() = uri.parse().expect("an encoded path and query");
         *request.headers_mut() = headers;

@@ -28,7 +28,7 @@ pub struct Keys {
 pub struct Signer {
     keys: Keys,
     day: String,
-    key: [u8; 32],
+    pub(super) key: [u8; 32],
 }
 
 impl Signer {
@@ -111,7 +111,7 @@ fn ascii(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("printable ASCII")
 }
 
-fn mac(key: &[u8], data: &[u8]) -> [u8; 32] {
+pub(super) fn mac(key: &[u8], data: &[u8]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(data);
     mac.finalize().into_bytes().into()
@@ -125,7 +125,7 @@ fn derive(secret: &str, day: &str) -> [u8; 32] {
 }
 
 /// `YYYYMMDD` and `YYYYMMDDTHHMMSSZ` (civil date from days: Howard Hinnant's "chrono-compatible" algorithm).
-fn stamp(now: SystemTime) -> (String, String) {
+pub(super) fn stamp(now: SystemTime) -> (String, String) {
     let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let days = (seconds / 86_400) as i64 + 719_468;
     let era = days.div_euclid(146_097);

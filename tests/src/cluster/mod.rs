@@ -14,6 +14,7 @@ use crate::wait::{self, TimedOut};
 
 pub mod balancer;
 pub mod binary;
+pub mod disk;
 pub mod node;
 pub mod ports;
 pub mod status;

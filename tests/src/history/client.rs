@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 use md5::{Digest, Md5};
 
 use crate::body;
+use crate::client::chunked::Tamper;
 use crate::client::raw::{Call, NoReply, Raw, Reply};
 use crate::client::xml;
 use crate::history::workload::{Shared, Statuses};
@@ -112,11 +113,12 @@ impl Client {
                 let keys: Vec<String> = (0..3).map(|_| self.key(generation)).collect();
                 self.delete_many(keys).await;
             }
-            92..=94 => {
+            93..=94 => {
                 let to = self.key(generation);
                 self.copy(&key, &to).await;
             }
             95 if self.shared.plan.large => self.multipart(&key).await,
+            92 => self.chunked(&key).await,
             96 => self.list(&format!("w{generation}-"), None).await,
             97 => self.list(&format!("w{generation}-"), Some("/")).await,
             _ => {
@@ -143,8 +145,20 @@ impl Client {
         }
     }
 
+    /// Whether this client's writes ask for the leader's word alone.
+    fn asks_early(&self) -> bool {
+        self.shared.plan.early && self.number % 2 == 1
+    }
+
+    /// Whether a write that was acknowledged may be lost all the same: its leader alone stands for it, as was asked.
+    fn excuses(&self, reply: &Reply) -> bool {
+        self.asks_early() && reply.header("x-holdfast-ack") == Some("leader")
+    }
+
     fn object(&self, method: Method, key: &str) -> Call {
-        Call::object(method, &self.shared.plan.bucket, key)
+        let early = self.asks_early() && matches!(method, Method::PUT | Method::DELETE);
+        let call = Call::object(method, &self.shared.plan.bucket, key);
+        if early { call.header("x-holdfast-ack", "leader") } else { call }
     }
 
     /// Sends; afterwards turns away from a gateway that does not answer.
@@ -173,6 +187,9 @@ impl Client {
             // A late error travels in a 200.
             Ok(reply) if reply.status.is_success() && reply.body.windows(6).any(|w| w == b"<Error") => {
                 (Outcome::Unknown(code(reply)), None)
+            }
+            Ok(reply) if reply.status.is_success() && self.excuses(reply) => {
+                (Outcome::Unknown("the leader's word alone".into()), None)
             }
             Ok(reply) if reply.status.is_success() => {
                 let stated = etag(reply)
@@ -217,6 +234,30 @@ impl Client {
         self.wrote(key, write, id, start, result);
     }
 
+    /// Puts in signed chunks; half of the time somebody tampers with them, which must be noticed.
+    async fn chunked(&mut self, key: &str) {
+        let id = self.shared.write_id();
+        let bytes = body::make(id, 40_000);
+        let tamper = if self.rng.percent(50) { *self.rng.pick(&Tamper::ALL) } else { Tamper::Nothing };
+        let etag = hex::encode(Md5::digest(&bytes));
+        let mut call = self.object(Method::PUT, key).header("x-amz-meta-write", id).header("x-amz-meta-body", id);
+        call.chunked = Some(tamper);
+        let start = self.shared.now();
+        let call = call.body(bytes);
+        // A refusal of what was tampered with is no failure of the store.
+        let result = if tamper == Tamper::Nothing { self.send(call).await } else { self.raw.call(call).await };
+        let write = Written { write: id, size: 40_000, etag: Some(etag), condition: Condition::None };
+        if tamper == Tamper::Nothing {
+            return self.wrote(key, write, id, start, result);
+        }
+        let outcome = match &result {
+            Ok(reply) if reply.status.is_success() => Outcome::Forged(format!("{tamper:?}")),
+            // Nothing of it may ever be seen, whatever the answer was.
+            _ => Outcome::Failed(format!("tampered with: {tamper:?}")),
+        };
+        self.record(key, Op::Write(write), start, outcome, None);
+    }
+
     /// What a read's answer shows; `None` when it shows nothing.
     fn seen(&mut self, key: &str, reply: &Reply, size: u64, fault: impl FnOnce(u64) -> Option<String>) -> Outcome {
         let number = |name: &str| reply.header(name).and_then(|value| value.parse::<u64>().ok());
@@ -232,7 +273,7 @@ impl Client {
     }
 
     fn read(&mut self, key: &str, start: u64, outcome: Outcome, result: &Result<Reply, NoReply>) {
-        let seq = result.as_ref().ok().and_then(seq).filter(|_| matches!(outcome, Outcome::Saw(Some(_))));
+        let seq = result.as_ref().ok().and_then(seq).filter(|_| matches!(outcome, Outcome::Saw(_)));
         self.record(key, Op::Read, start, outcome, seq);
     }
 
@@ -304,6 +345,9 @@ impl Client {
         let start = self.shared.now();
         let result = self.send(self.object(Method::DELETE, key)).await;
         let (outcome, seq) = match &result {
+            Ok(reply) if reply.status.is_success() && self.excuses(reply) => {
+                (Outcome::Unknown("the leader's word alone".into()), None)
+            }
             Ok(reply) if reply.status.is_success() => (Outcome::Done, seq(reply)),
             _ => (refused(&result), None),
         };

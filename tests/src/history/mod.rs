@@ -97,6 +97,8 @@ pub enum Outcome {
     },
     /// Certainly without effect, and nothing learnt.
     Failed(String),
+    /// A write that was tampered with on its way was acknowledged.
+    Forged(String),
     /// Nobody knows.
     Unknown(String),
 }

@@ -222,6 +222,9 @@ impl State {
     }
 
     fn put(&mut self, key: String, headers: &HeaderMap, body: Bytes) -> Response<Full<Bytes>> {
+        if headers.contains_key("x-amz-trailer") {
+            return error(StatusCode::BAD_REQUEST, "InvalidRequest");
+        }
         let quoted = |name: &str| header(headers, name).map(|etag| etag.trim_matches('"').to_owned());
         let present = self.objects.get(&key).map(|stored| stored.etag.clone());
         if !self.goes_wrong(Fault::IgnoredCondition, 50) {

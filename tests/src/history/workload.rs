@@ -31,6 +31,9 @@ pub struct Plan {
     pub generation: u64,
     /// Whether to use bodies of 1 MiB and multipart uploads of 8 MiB.
     pub large: bool,
+    /// Whether every other client asks for the word of the leader alone (`x-holdfast-ack: leader`): what it was told is
+    /// stored may be lost.
+    pub early: bool,
     /// Pause between a client's operations.
     pub think: Duration,
     /// How long a client waits for an answer.
@@ -51,6 +54,7 @@ impl Plan {
             clients: 8,
             generation: 1500,
             large: true,
+            early: false,
             think: Duration::from_millis(2),
             timeout: Duration::from_secs(15),
             seed: 1,

@@ -16,8 +16,8 @@ use holdfast_replica::group::Timings;
 use holdfast_replica::index::engine::Memory;
 use holdfast_replica::log::LogOptions;
 use holdfast_replica::node::{Node, NodeConfig};
-use holdfast_replica::planted::Planted;
 use holdfast_wire::handshake::ClusterSecret;
+use holdfast_wire::id::NodeId;
 use holdfast_wire::seam::{Clock, Net, Random, Seams};
 use holdfast_wire::transport::Client;
 use parking_lot::Mutex;
@@ -103,7 +103,7 @@ pub fn keys() -> Keys {
 
 impl Cluster {
     /// `nodes` replicas and two gateways, all starting.
-    pub fn new(seed: u64, nodes: usize, shards: u32, planted: Planted) -> Self {
+    pub fn new(seed: u64, nodes: usize, shards: u32, gc_every: Duration) -> Self {
         let now = Arc::new(AtomicU64::new(0));
         let config = NodeConfig {
             peers: (0..nodes).map(|at| (name(at), format!("{}:9003", name(at)))).collect(),
@@ -115,7 +115,7 @@ impl Cluster {
             log_retain_bytes: 2 << 20,
             log_retain_entries: 100,
             gc_grace: Duration::from_secs(2),
-            planted,
+            gc_every,
             ..NodeConfig::default()
         };
         let mut cluster = Self {
@@ -254,6 +254,11 @@ impl Cluster {
                 self.kill(at);
             }
         }
+    }
+
+    /// The id of a replica that runs.
+    pub fn node_id(&self, at: usize) -> Option<NodeId> {
+        self.machines[at].node.lock().as_ref()?.id()
     }
 
     /// Whether every replica runs and says that it is ready.

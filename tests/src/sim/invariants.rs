@@ -25,7 +25,7 @@ pub struct Watch {
     /// The hash over all changes up to each place that somebody was seen at, and who was first.
     applied: BTreeMap<(GroupId, u64), (u64, usize)>,
     /// The highest place known to be committed.
-    committed: BTreeMap<GroupId, u64>,
+    pub committed: BTreeMap<GroupId, u64>,
     /// Places and terms compared.
     pub checks: u64,
 }
@@ -41,7 +41,12 @@ impl Watch {
         for (at, machine) in cluster.machines.iter().enumerate() {
             let node = machine.node.lock();
             let Some(node) = node.as_ref() else { continue };
-            for status in node.statuses() {
+            let statuses = node.statuses();
+            // A group that has left a running node may come back, and begins anew.
+            self.members.retain(|(group, member), seen| {
+                *member != at || seen.life != machine.lives || statuses.iter().any(|status| status.group == *group)
+            });
+            for status in statuses {
                 self.checks += 1;
                 let group = status.group;
                 let who = || format!("group {group} on {}", name(at));

@@ -7,8 +7,10 @@
 //! [`run`] (safety phase, liveness phase, verdict).
 
 pub mod cluster;
+pub mod durable;
 pub mod faults;
 pub mod host;
 pub mod invariants;
 pub mod net;
 pub mod run;
+pub mod scenario;

@@ -2,17 +2,20 @@
 //! is whole and serves (liveness), then the verdict of all checkers.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_replica::planted::Planted;
+use holdfast_replica::verify::verify;
 use http::Method;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use super::cluster::{Cluster, keys, name};
-use super::faults::{Adversary, Scenario};
+use super::durable::Durable;
+use super::faults::Adversary;
 use super::invariants::Watch;
+use super::scenario::Scenario;
 use crate::check::Report;
 use crate::client::raw::{Call, Raw, Wire};
 use crate::history::workload::{Finished, Plan, Workload};
@@ -30,10 +33,10 @@ pub struct Options {
     pub nodes: usize,
     /// Shards.
     pub shards: u32,
-    /// A bug to be found, in builds that have any.
-    pub planted: Planted,
 }
 
+/// Between looks at what is durable, ms.
+const LOOK_EVERY: u64 = 457;
 /// Forming the cluster may take this long.
 const FORMED_WITHIN: u64 = 20_000;
 /// After the last fault everything must be whole after this long, and have served.
@@ -92,8 +95,16 @@ impl Run {
 /// Runs.
 pub fn run(options: &Options) -> Run {
     let mut course = Course {
-        cluster: Cluster::new(options.seed, options.nodes, options.shards, options.planted),
+        cluster: Cluster::new(
+            options.seed,
+            options.scenario.nodes(options.nodes),
+            options.shards,
+            options.scenario.collects_every(),
+        ),
         watch: Watch::default(),
+        durable: Durable::default(),
+        look_ms: 0,
+        scenario: options.scenario,
         adversary: Adversary::new(options.scenario, options.seed),
         trace: vec![format!("scenario {} seed {}", options.scenario, options.seed)],
     };
@@ -111,6 +122,10 @@ pub fn run(options: &Options) -> Run {
 struct Course {
     cluster: Cluster,
     watch: Watch,
+    durable: Durable,
+    /// When to look at what is durable.
+    look_ms: u64,
+    scenario: Scenario,
     adversary: Adversary,
     trace: Vec<String>,
 }
@@ -125,7 +140,12 @@ impl Course {
 
     fn tick(&mut self) -> Result<(), String> {
         self.cluster.tick();
-        self.watch.check(&self.cluster)
+        self.watch.check(&self.cluster)?;
+        if self.cluster.now_ms() < self.look_ms {
+            return Ok(());
+        }
+        self.look_ms = self.cluster.now_ms() + LOOK_EVERY;
+        self.durable.look(&self.cluster, &self.watch.committed, self.scenario)
     }
 
     fn until(&mut self, what: &str, within: u64, mut done: impl FnMut(&Cluster) -> bool) -> Result<(), String> {
@@ -174,7 +194,8 @@ impl Course {
             clients: 5,
             generation: 600,
             think: Duration::from_millis(30),
-            large: options.scenario == Scenario::Rot || options.seed.is_multiple_of(4),
+            early: options.scenario == Scenario::Early,
+            large: matches!(options.scenario, Scenario::Rot | Scenario::Collect) || options.seed.is_multiple_of(4),
             seed: options.seed,
             net: wire,
             ..Plan::new(gateways, keys(), "simulated")
@@ -190,8 +211,12 @@ impl Course {
             if let Some(event) = self.adversary.act(&mut self.cluster) {
                 self.note(event);
             }
+            if self.adversary.wiped.is_empty() {
+                self.durable.damaged = self.adversary.rotten;
+            }
             for at in self.adversary.wiped[wiped..].iter().copied() {
                 self.watch.forget(at);
+                self.durable.forget(at);
             }
             self.tick()?;
         }
@@ -239,7 +264,26 @@ impl Course {
         if let Some(status) = odd {
             return Err(format!("C9 availability: a client was answered {status}"));
         }
-        self.agreement()
+        self.agreement()?;
+        self.sound()
+    }
+
+    /// C7: when everybody is off, each data directory passes `holdfast verify`.
+    fn sound(&mut self) -> Result<(), String> {
+        for at in 0..self.cluster.machines.len() {
+            self.cluster.kill(at);
+            let machine = &self.cluster.machines[at];
+            let (files, engine) = (Arc::new(machine.disk.clone()), Arc::new(machine.engine.clone()));
+            let clock = Arc::new(machine.clock.clone());
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+            let runtime = runtime.expect("a runtime without I/O needs nothing that could be missing");
+            let report = runtime.block_on(verify(files, Path::new("/data"), engine, clock));
+            if let Some(problem) = report.problems.first() {
+                return Err(format!("C7 fsck: {}: {problem}", name(at)));
+            }
+        }
+        self.note("every data directory is sound".to_owned());
+        Ok(())
     }
 
     /// C6: replicas that have applied as much hold the same, and no blob is missing anywhere.

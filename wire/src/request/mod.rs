@@ -10,7 +10,7 @@ use crate::backup::BackupRequest;
 use crate::bucket::{AckMode, Bucket};
 use crate::due::DuePage;
 use crate::heartbeat::ClusterView;
-use crate::id::{BlobId, ClusterId, GroupId, NodeId};
+use crate::id::{BlobId, ClusterId, GroupId, NodeId, Seq};
 use crate::identity::Identities;
 use crate::object::{Object, Part, Upload};
 use crate::usage::BucketUsage;
@@ -97,6 +97,8 @@ pub enum Response {
         /// The log index up to which the replica had applied.
         applied: u64,
     },
+    /// To [`Read::Get`] of an object that is not there: the log index up to which the replica has looked.
+    Absent(Seq),
     /// To a read that ends otherwise.
     NotRead(NotRead),
     /// To [`Read::List`].

@@ -111,7 +111,7 @@ impl S3Service {
                 };
                 Ok(Some(Intake::of_source(body, got.range.1, Claim::NONE.or(algorithm))))
             }
-            Err(RouteError::NotRead(NotRead::NoSuchKey)) => Ok(None),
+            Err(RouteError::Absent(_) | RouteError::NotRead(NotRead::NoSuchKey)) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

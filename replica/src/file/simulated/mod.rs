@@ -319,6 +319,14 @@ impl SimulatedFiles {
         self.disk.lock().used()
     }
 
+    /// How long a file is, if it is there.
+    pub fn len_of(&self, path: &Path) -> Option<u64> {
+        let (dir, name) = split(path).ok()?;
+        let disk = self.disk.lock();
+        let id = *disk.dirs.get(&dir)?.current.get(&name)?;
+        Some(disk.inodes[&id].current.len() as u64)
+    }
+
     /// Changes a file's durable bytes behind everybody's back.
     pub fn corrupt(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         let (dir, name) = split(path)?;

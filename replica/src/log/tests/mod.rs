@@ -35,7 +35,7 @@ async fn append(group: &GroupLog, entries: Vec<LogEntry>) -> std::io::Result<()>
 
 /// Small segments, so that a few entries fill several.
 fn small(cache_bytes: u64) -> LogOptions {
-    LogOptions { segment_bytes: 16 << 10, cache_bytes, reserve_bytes: 0, salt: 7, ..LogOptions::default() }
+    LogOptions { segment_bytes: 16 << 10, cache_bytes, reserve_bytes: 0, salt: 7 }
 }
 
 async fn open(files: &SimulatedFiles, options: LogOptions) -> Result<Log, LogError> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use holdfast_wire::id::GroupId;
+use holdfast_wire::planted::Fault;
 use tokio::time::{Instant, sleep};
 
 use self::segments::{chore, until};
@@ -18,7 +19,6 @@ use super::record::{BLOCK, Body, Encoder, SMALL_RECORD, Start, VERSION};
 use super::segment::Segment;
 use super::{Failure, Held, Place, Shared};
 use crate::file::Lane;
-use crate::planted::Fault;
 
 /// A batch ends at this many bytes, unless one thing alone is larger.
 const BATCH_BYTES: u64 = 4 << 20;
@@ -201,9 +201,8 @@ impl Writer {
         }
         if bytes > 0 && result.is_ok() {
             let encoder = self.encode(&ops, &mut places);
-            let planted = self.shared.options.planted;
-            let skip = planted.has(Fault::VoteUnsynced) && ops.iter().any(|op| matches!(op.what, What::Ballot(_)))
-                || planted.has(Fault::EntriesUnsynced);
+            let skip = Fault::VoteUnsynced.is_planted() && ops.iter().any(|op| matches!(op.what, What::Ballot(_)))
+                || Fault::EntriesUnsynced.is_planted();
             result = self.sync_or_not(encoder, !skip).await;
         }
         match result {
@@ -237,6 +236,7 @@ impl Writer {
                 }
                 What::Ballot(ballot) => encoder.put(id, Body::Ballot(*ballot)),
                 What::Truncate(keep) => encoder.put(id, Body::Truncate(*keep)),
+                What::Purge(_) if Fault::PurgeUnmarked.is_planted() => {}
                 What::Purge(upto) => encoder.put(id, Body::Purge(*upto)),
                 What::Committed(committed) => encoder.put(id, Body::Committed(*committed)),
                 What::Forget => encoder.put(id, Body::Forget),
@@ -252,7 +252,11 @@ impl Writer {
         if let Some(start) = self.start {
             encoder.put(GroupId(0), Body::Start(start));
             for (id, group) in &self.known {
-                encoder.put(*id, Body::Restated(group.memory.lock().written.restated()));
+                let mut state = group.memory.lock().written.restated();
+                if Fault::PurgeUnmarked.is_planted() {
+                    state.purged = None;
+                }
+                encoder.put(*id, Body::Restated(state));
             }
         }
         encoder
@@ -270,7 +274,7 @@ impl Writer {
 
     /// As [`sync`](Self::sync); only planted bugs leave the fdatasync out.
     async fn sync_or_not(&mut self, encoder: Encoder, durably: bool) -> io::Result<()> {
-        let retried = self.shared.options.planted.has(Fault::SyncRetried);
+        let retried = Fault::SyncRetried.is_planted();
         let (file, end) = (self.current.file.clone(), self.end);
         let began = Instant::now();
         let work = move || {

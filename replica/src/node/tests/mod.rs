@@ -20,8 +20,8 @@ use holdfast_wire::id::{BlobId, BucketId, GroupId, ObjectKey, RequestId};
 use holdfast_wire::object::{Attributes, NewBody};
 use holdfast_wire::placement::{Placement, hash};
 use holdfast_wire::request::{
-    Freshness, GetObject, NotRead, PutObject, RangeSpec, Read, ReadRequest, Request, Response, RootRequest, Write,
-    WriteOutcome, WriteRequest,
+    Freshness, GetObject, PutObject, RangeSpec, Read, ReadRequest, Request, Response, RootRequest, Write, WriteOutcome,
+    WriteRequest,
 };
 use holdfast_wire::seam::{MemoryNet, OsRandom, Random, Seams, SystemClock};
 use holdfast_wire::service::{Answer, Body};
@@ -234,7 +234,7 @@ impl Cluster {
             self.nodes[at].as_ref().expect("it runs").service().call(Request::Read(read), Body::empty()).await;
         match answer? {
             (Response::Object { .. }, body) => body.collect(1 << 30).await.map(Some),
-            (Response::NotRead(NotRead::NoSuchKey), _) => Ok(None),
+            (Response::Absent(_), _) => Ok(None),
             (other, _) => panic!("{other:?}"),
         }
     }

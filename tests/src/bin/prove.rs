@@ -1,0 +1,78 @@
+//! `prove`: the long gate. Runs what it is told (or everything) and writes the figures into a page.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use holdfast_tests::prove::{HarnessError, page, real, seeds, teeth};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Seeds,
+    Teeth,
+    Real,
+}
+
+#[derive(Parser)]
+#[command(about = "Proves what can be proven, and writes the figures down")]
+struct Arguments {
+    /// What to run; nothing: everything
+    parts: Vec<Part>,
+    /// CPU seconds for simulated clusters
+    #[arg(long, default_value_t = 3600.0, env = "HOLDFAST_SIM_CPU_SECONDS")]
+    cpu_seconds: f64,
+    /// The first seed
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Length of the safety phase, simulated seconds
+    #[arg(long, default_value_t = 8)]
+    safety: u64,
+    /// Rounds of faults in each test of real processes
+    #[arg(long, default_value_t = 20, env = "HOLDFAST_TEST_ROUNDS")]
+    rounds: u64,
+    /// Plant these bugs only
+    #[arg(long)]
+    planted: Vec<String>,
+    /// The page to write into
+    #[arg(long)]
+    write: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match prove(&Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("prove: nothing is proven: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether everything that ran passed, with every fault installed.
+fn prove(arguments: &Arguments) -> Result<bool, HarnessError> {
+    let wanted = |part| arguments.parts.is_empty() || arguments.parts.contains(&part);
+    let sim = std::env::current_exe().unwrap_or_default().with_file_name("sim");
+    let show = |part: &str, text: String| {
+        println!("{text}");
+        arguments.write.as_ref().map_or(Ok(()), |path| page::write(path, part, &text))
+    };
+    seeds::prove_determinism(&sim)?;
+    let mut sound = true;
+    if wanted(Part::Teeth) {
+        let bites = teeth::bite(&sim, &arguments.planted)?;
+        sound &= bites.iter().all(|bite| bite.found.is_some());
+        show("teeth", page::teeth(&bites))?;
+    }
+    if wanted(Part::Seeds) {
+        let sums = seeds::spend(&sim, arguments.seed, arguments.safety, arguments.cpu_seconds)?;
+        sound &= sums.values().all(|sum| sum.violations.is_empty());
+        show("seeds", page::seeds(&sums, arguments.safety))?;
+    }
+    if wanted(Part::Real) {
+        let outcomes = real::run(arguments.rounds)?;
+        sound &= outcomes.iter().all(|outcome| outcome.passed && outcome.missing.is_empty());
+        show("real", page::real(&outcomes))?;
+    }
+    Ok(sound)
+}

@@ -1,0 +1,157 @@
+//! What would be left if all machines lost their power in this moment: looked at on copies of their disks, from time to
+//! time, because every look costs as much as a start.
+//!
+//! - *durable quorum*: what anybody knows to be committed is on the disks of a majority of its group's voters;
+//! - *durable copies*: what committed entries name is, too, with all its bytes;
+//! - *what is durable stays*: a committed entry that was on a disk is there at every later look.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use holdfast_replica::file::{Cut, Files, SimulatedFiles};
+use holdfast_replica::verify::{Marks, marks};
+use holdfast_wire::id::{BlobId, GroupId, NodeId};
+
+use super::cluster::{Cluster, name};
+use super::scenario::Scenario;
+
+/// What earlier looks saw.
+#[derive(Default)]
+pub struct Durable {
+    /// Committed entries that were on a machine's disk: up to which index.
+    held: BTreeMap<(GroupId, usize), u64>,
+    /// Looks so far.
+    pub looks: u64,
+    /// A machine whose disk is known to be damaged, until it has another: its log cannot be read.
+    pub damaged: Option<usize>,
+}
+
+/// A group as the most advanced of its members has it.
+struct Known {
+    applied: u64,
+    voters: Vec<NodeId>,
+    blobs: Vec<(BlobId, u64)>,
+}
+
+impl Durable {
+    /// A machine has a new disk.
+    pub fn forget(&mut self, at: usize) {
+        self.held.retain(|(_, machine), _| *machine != at);
+        self.damaged = self.damaged.filter(|damaged| *damaged != at);
+    }
+
+    /// Looks at `cluster`, in which the places in `committed` are known to be committed. `scenario` says what must be
+    /// there.
+    pub fn look(
+        &mut self,
+        cluster: &Cluster,
+        committed: &BTreeMap<GroupId, u64>,
+        scenario: Scenario,
+    ) -> Result<(), String> {
+        self.looks += 1;
+        let disks: Vec<SimulatedFiles> = cluster
+            .machines
+            .iter()
+            .map(|machine| {
+                let disk = machine.disk.fork();
+                disk.set_capacity(1 << 40);
+                disk.power_cut(Cut::Clean);
+                disk
+            })
+            .collect();
+        let ids: Vec<Option<NodeId>> = (0..disks.len()).map(|at| cluster.node_id(at)).collect();
+        let mut lasts: BTreeMap<(GroupId, usize), u64> = BTreeMap::new();
+        for (at, disk) in disks.iter().enumerate() {
+            let Some(found) = log_of(disk) else { continue };
+            if found.is_err() && self.damaged == Some(at) {
+                continue;
+            }
+            for Marks { group, last, .. } in
+                found.map_err(|error| format!("what is durable of {}: {error}", name(at)))?
+            {
+                lasts.insert((group, at), last);
+            }
+        }
+        self.stays(&lasts, committed)?;
+        for (group, known) in known(cluster)? {
+            // Machines that do not run now have a disk all the same.
+            let holders = |holds: &dyn Fn(usize) -> bool| {
+                let of_voter = |at: &usize| ids[*at].is_none_or(|id| known.voters.contains(&id));
+                (0..disks.len()).filter(of_voter).filter(|at| holds(*at)).count()
+            };
+            let majority = known.voters.len() / 2 + 1;
+            let place = committed.get(&group).copied().unwrap_or(0);
+            let count = holders(&|at| lasts.get(&(group, at)).is_some_and(|last| *last >= place));
+            if count < majority && !known.voters.is_empty() && scenario.keeps_logs() {
+                return Err(format!(
+                    "durable quorum: entry {place} of group {group} is committed, and on {count} of {} disks: {lasts:?}",
+                    known.voters.len()
+                ));
+            }
+            for (blob, len) in known.blobs.iter().filter(|_| scenario.keeps_copies()) {
+                let file = file_of(group, *blob);
+                let count = holders(&|at| disks[at].len_of(&file).is_some_and(|held| held >= *len));
+                if count < majority {
+                    return Err(format!(
+                        "durable copies: blob {blob} of {len} bytes is named by group {group} up to {}, and on {count} \
+                         disks",
+                        known.applied
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stays(
+        &mut self,
+        lasts: &BTreeMap<(GroupId, usize), u64>,
+        committed: &BTreeMap<GroupId, u64>,
+    ) -> Result<(), String> {
+        for ((group, at), held) in &self.held {
+            // A group that has left the machine has no log there.
+            if let Some(last) = lasts.get(&(*group, *at)).filter(|last| *last < held) {
+                return Err(format!(
+                    "what is durable stays: group {group} on {} had committed entries up to {held}, and ends at {last}",
+                    name(*at)
+                ));
+            }
+        }
+        self.held = lasts
+            .iter()
+            .map(|((group, at), last)| ((*group, *at), (*last).min(committed.get(group).copied().unwrap_or(0))))
+            .collect();
+        Ok(())
+    }
+}
+
+/// `None` while there is no log.
+fn log_of(disk: &SimulatedFiles) -> Option<Result<Vec<Marks>, String>> {
+    let data = Path::new("/data");
+    disk.read_dir(&data.join("log")).ok()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime without I/O needs nothing that could be missing");
+    Some(runtime.block_on(marks(Arc::new(disk.clone()), data)))
+}
+
+fn file_of(group: GroupId, blob: BlobId) -> PathBuf {
+    let name = blob.to_string();
+    Path::new("/data/blobs").join(group.to_string()).join(&name[..2]).join(name)
+}
+
+fn known(cluster: &Cluster) -> Result<BTreeMap<GroupId, Known>, String> {
+    let mut all: BTreeMap<GroupId, Known> = BTreeMap::new();
+    for machine in &cluster.machines {
+        let node = machine.node.lock();
+        let Some(node) = node.as_ref() else { continue };
+        for status in node.statuses() {
+            if all.get(&status.group).is_none_or(|known| known.applied < status.applied) {
+                let blobs = node.named_blobs(status.group).map_err(|error| error.to_string())?;
+                let known = Known { applied: status.applied, voters: status.voters, blobs };
+                all.insert(status.group, known);
+            }
+        }
+    }
+    Ok(all)
+}

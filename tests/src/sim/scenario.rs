@@ -1,0 +1,125 @@
+//! Which faults a run has.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Which faults a run has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// Any of the others that leave every disk readable, one after the other.
+    Mixed,
+    /// Processes die and come back.
+    Kill,
+    /// Machines lose their power, one, two or all at once.
+    Power,
+    /// Links are cut, both ways and one way, and leaders from the other replicas alone.
+    Partition,
+    /// Processes are paused.
+    Pause,
+    /// Latency and loss.
+    Weather,
+    /// Disks fill up, one or all, or fail to sync.
+    Disk,
+    /// Copies of blobs rot.
+    Rot,
+    /// Leaderships are handed over all the time.
+    Transfer,
+    /// Machines lose their power in the moment of an election.
+    Election,
+    /// Half of the writes ask for the leader's word alone, and leaders die.
+    Early,
+    /// The collector runs every 25 milliseconds, among the faults of [`Mixed`](Self::Mixed).
+    Collect,
+    /// Four nodes, of which one after the other is drained, among kills and partitions.
+    Members,
+    /// A bit of a log flips while its machine is off.
+    LogRot,
+    /// A replica loses its disk.
+    Wipe,
+    /// Nothing: the workload alone.
+    Calm,
+}
+
+/// What [`Scenario::Mixed`] draws from.
+const SIMPLE: [Scenario; 9] = [
+    Scenario::Kill,
+    Scenario::Power,
+    Scenario::Partition,
+    Scenario::Pause,
+    Scenario::Weather,
+    Scenario::Disk,
+    Scenario::Rot,
+    Scenario::Transfer,
+    Scenario::Kill,
+];
+
+impl Scenario {
+    /// All of them.
+    pub const ALL: [Self; 16] = [
+        Self::Mixed,
+        Self::Kill,
+        Self::Power,
+        Self::Partition,
+        Self::Pause,
+        Self::Weather,
+        Self::Disk,
+        Self::Rot,
+        Self::Transfer,
+        Self::Election,
+        Self::Early,
+        Self::Collect,
+        Self::Members,
+        Self::LogRot,
+        Self::Wipe,
+        Self::Calm,
+    ];
+
+    /// By its name.
+    pub fn of(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scenario| scenario.to_string() == text)
+    }
+
+    /// The faults that are drawn one after the other.
+    pub fn strikes(self) -> Vec<Self> {
+        match self {
+            Self::Mixed => SIMPLE.to_vec(),
+            // Rot apart, which the collector has nothing to do with.
+            Self::Collect => vec![Self::Kill, Self::Power, Self::Partition, Self::Weather, Self::Transfer],
+            Self::Members => vec![Self::Members, Self::Members, Self::Kill, Self::Partition, Self::Power],
+            Self::Early => vec![Self::Early, Self::Early, Self::Partition],
+            // Without an election for a while there is none to wait for.
+            Self::Election => vec![Self::Early, Self::Transfer],
+            one => vec![one],
+        }
+    }
+
+    /// So many nodes, if that is enough for the scenario.
+    pub fn nodes(self, asked: usize) -> usize {
+        if self == Self::Members { asked.max(4) } else { asked }
+    }
+
+    /// Between two rounds of the collector.
+    pub fn collects_every(self) -> Duration {
+        match self {
+            Self::Collect => Duration::from_millis(25),
+            Self::Wipe | Self::Calm => Duration::from_secs(15),
+            _ => Duration::from_millis(700),
+        }
+    }
+
+    /// Whether members keep their logs, and groups their members.
+    pub fn keeps_logs(self) -> bool {
+        !matches!(self, Self::Members | Self::LogRot | Self::Wipe)
+    }
+
+    /// Whether every copy that a majority had stays readable: nothing rots, nobody loses a disk, and nothing moves.
+    pub fn keeps_copies(self) -> bool {
+        !matches!(self, Self::Mixed | Self::Rot | Self::Members | Self::LogRot | Self::Wipe)
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format!("{self:?}").to_lowercase())
+    }
+}
