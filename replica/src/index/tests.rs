@@ -10,6 +10,7 @@ use super::*;
 mod cost;
 mod durability;
 mod formats;
+mod golden;
 mod hostile;
 mod lifecycle;
 mod listing;
