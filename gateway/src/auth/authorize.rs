@@ -98,7 +98,7 @@ impl Buckets for Router {
                 let (summary, detail) = (got.object.summary, got.object.detail);
                 Ok(Some(Record { seq: summary.seq, owner: summary.owner, acl: detail.acl, tags: detail.tags }))
             }
-            Err(RouteError::NotRead(_)) => Ok(None),
+            Err(RouteError::NotRead(_) | RouteError::Absent(_)) => Ok(None),
             Err(_) => Err(Unreadable),
         }
     }

@@ -381,6 +381,7 @@ impl Service for Replica {
                 }
                 Request::Read(read) => match tables.lock().read(read.group, read.read) {
                     Ok((response, bytes)) => Ok((response, Body::from(bytes))),
+                    Err(NotRead::NoSuchKey) => Ok((Response::Absent(Seq::default()), Body::empty())),
                     Err(not) => Ok((Response::NotRead(not), Body::empty())),
                 },
                 Request::Root(RootRequest::Bucket { name }) if name.as_str() == "bucket" => {
