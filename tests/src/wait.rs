@@ -19,13 +19,15 @@ where
 {
     let start = Instant::now();
     let mut pause = Duration::from_millis(5);
+    let mut last = String::from("the probe itself did not return");
     loop {
         let left = limit.saturating_sub(start.elapsed());
-        let last = match tokio::time::timeout(left.max(Duration::from_millis(1)), probe()).await {
+        match tokio::time::timeout(left.max(Duration::from_millis(1)), probe()).await {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(last)) => last,
-            Err(_) => "the probe itself did not return".into(),
-        };
+            Ok(Err(refusal)) => last = refusal,
+            // The one that the limit cuts off says less than the one before it.
+            Err(_) => {}
+        }
         if start.elapsed() >= limit {
             return Err(TimedOut { what: what.into(), waited: start.elapsed(), last });
         }
