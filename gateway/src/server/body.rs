@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::exchange::Completion;
+use super::last_chunk::LastChunk;
 use crate::checksum::Hasher;
 use crate::checksum::claim::{Claim, Mismatch};
 use crate::limits::Limits;
@@ -32,6 +33,9 @@ pub enum BodyError {
     /// A document is not what the request's head says of it.
     #[error("{0}")]
     Mismatch(Mismatch),
+    /// Signed chunks ended without the last, empty one.
+    #[error("the request's body came without its last chunk")]
+    NoLastChunk,
     /// The connection broke off, or the framing was wrong.
     #[error("the request's body broke off: {0}")]
     Broken(#[from] hyper::Error),
@@ -125,6 +129,8 @@ pub struct Upload {
     room: u64,
     /// What its head says of a document, until it was held to it.
     claim: Option<Claim>,
+    /// Of a body of signed chunks: whether it came to its last.
+    last_chunk: Option<LastChunk>,
     metrics: Arc<GatewayMetrics>,
     report: Report,
 }
@@ -135,13 +141,23 @@ impl Upload {
         inner: Incoming,
         document: bool,
         claim: Option<Claim>,
+        last_chunk: Option<LastChunk>,
         limits: &Limits,
         metrics: Arc<GatewayMetrics>,
     ) -> (Self, Report) {
         let report = Report::new(document);
         let pace = Pace::new(limits.body_timeout, limits.min_body_rate);
         let room = if document { limits.max_document_bytes } else { u64::MAX };
-        (Self { inner, pace, room, claim, metrics, report: report.clone() }, report)
+        (Self { inner, pace, room, claim, last_chunk, metrics, report: report.clone() }, report)
+    }
+
+    /// The body came to its end.
+    fn ended(&mut self) -> Result<(), BodyError> {
+        if self.last_chunk.take().is_some_and(|last_chunk| !last_chunk.came()) {
+            self.report.set(Progress::Broken);
+            return Err(BodyError::NoLastChunk);
+        }
+        self.report.ended(self.claim.take().as_ref())
     }
 }
 
@@ -167,8 +183,11 @@ impl Body for Upload {
                 };
                 this.room = room;
                 this.report.keep(frame.data_ref());
+                if let (Some(last_chunk), Some(bytes)) = (&mut this.last_chunk, frame.data_ref()) {
+                    last_chunk.moved(bytes);
+                }
                 if this.inner.is_end_stream()
-                    && let Err(mismatch) = this.report.ended(this.claim.take().as_ref())
+                    && let Err(mismatch) = this.ended()
                 {
                     return Poll::Ready(Some(Err(mismatch)));
                 }
@@ -178,7 +197,7 @@ impl Body for Upload {
                 this.report.set(Progress::Broken);
                 Poll::Ready(Some(Err(error.into())))
             }
-            Poll::Ready(None) => match this.report.ended(this.claim.take().as_ref()) {
+            Poll::Ready(None) => match this.ended() {
                 Ok(()) => Poll::Ready(None),
                 Err(mismatch) => Poll::Ready(Some(Err(mismatch))),
             },

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::body::{Progress, Reply, Report, Upload};
 use super::connection::{Active, Pulse};
+use super::last_chunk::LastChunk;
 use super::{READY_PATH, Shared};
 use crate::audit::{self, Record};
 use crate::auth::explain::Signed;
@@ -202,7 +203,7 @@ pub async fn answer(
     } else {
         let crossing = cors::is_cross_origin(&parts.headers).then(|| crossing(&shared, &parts));
         let claim = admit(&shared, &parts, &mut completion).and_then(|()| match empty {
-            true => Ok(None),
+            true => document::nothing(&parts.headers).map(|()| None),
             false => document::claim(completion.operation, &parts.headers),
         });
         let answer = match claim {
@@ -211,7 +212,9 @@ pub async fn answer(
                     s3s::Body::empty()
                 } else {
                     let document = !completion.operation.streams();
-                    let (upload, told) = Upload::new(incoming, document, claim, &shared.limits, shared.metrics.clone());
+                    let last = LastChunk::of(&parts.headers);
+                    let (upload, told) =
+                        Upload::new(incoming, document, claim, last, &shared.limits, shared.metrics.clone());
                     report = Some(told);
                     s3s::Body::http_body(upload)
                 };

@@ -10,6 +10,7 @@
 mod body;
 mod connection;
 mod exchange;
+mod last_chunk;
 mod turn_away;
 
 use std::io;
