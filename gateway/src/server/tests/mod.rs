@@ -4,6 +4,7 @@ mod client;
 mod cost;
 mod document;
 mod fake;
+mod forged;
 mod forgery;
 mod form;
 mod framing;
