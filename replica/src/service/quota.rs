@@ -8,14 +8,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::try_join_all;
 use holdfast_wire::bucket::{Bucket, BucketState};
 use holdfast_wire::error::CallError;
 use holdfast_wire::id::{BucketId, GroupId};
 use holdfast_wire::request::{CopyObject, Request, Response, RootRefusal, RootRequest, Write};
-use holdfast_wire::service::Body;
-use holdfast_wire::transport::{CALL, decode, encode};
+use holdfast_wire::service::{Body, Service};
+use holdfast_wire::transport::Remote;
 use holdfast_wire::usage::{Share, Usage};
 use tokio::time::{Instant, timeout_at};
 
@@ -165,10 +164,10 @@ pub async fn ask(
     }
     let target = host.peers().target(leader).ok_or_else(unknown)?;
     let request = RootRequest::ShareQuota { bucket: bucket.id, group, need };
-    let within = deadline.saturating_duration_since(Instant::now());
-    let asked = host.client().ask(&target, CALL, encode(&Request::Root(request)), Bytes::new(), within).await;
-    let (head, _): (Bytes, Body) = asked?;
-    match decode(&head)? {
+    let remote = Remote::new(host.client().clone(), target);
+    let asked = timeout_at(deadline, remote.call(Request::Root(request), Body::empty())).await;
+    let (answer, _) = asked.map_err(|_| CallError::Overloaded)??;
+    match answer {
         Response::Done => Ok(true),
         Response::RootRefused(RootRefusal::QuotaExceeded) => Ok(false),
         _ => Err(CallError::Malformed { reason: "an answer of another kind".to_owned() }),
