@@ -107,6 +107,11 @@ impl Scenario {
         }
     }
 
+    /// Whether blobs rot.
+    pub fn rots(self) -> bool {
+        self.strikes().contains(&Self::Rot)
+    }
+
     /// Whether members keep their logs, and groups their members.
     pub fn keeps_logs(self) -> bool {
         !matches!(self, Self::Members | Self::LogRot | Self::Wipe)
