@@ -206,10 +206,10 @@ const SIGNED: &[(&str, Change, &[Refusal])] = &[
         "signed from another seed",
         |u| {
             let own = u.request.clone();
-            u.request.set(
-                "authorization",
-                &format!("{}0", &own.value("authorization")[..own.value("authorization").len() - 1]),
-            );
+            let mut other = own.value("authorization").to_owned();
+            let last = if other.pop() == Some('0') { '1' } else { '0' };
+            other.push(last);
+            u.request.set("authorization", &other);
             u.sign();
             u.request = own;
         },
