@@ -175,13 +175,19 @@ impl Common {
                     Err(lsm_tree::Error::Io(error)) if is_full(error.kind()) => {
                         tracing::warn!(%error, "no room to merge the index's tables: trying again");
                         let mut state = self.state.lock();
+                        state.unmerged = true;
                         self.changed.wait_for(&mut state, FULL);
                         break;
                     }
                     Err(error) => return Err(error),
                 }
-                self.changed.notify_all();
-                if tree.current_version().id() == before || self.state.lock().stopped {
+                // Under the lock: the thread that flushes may be between its look at the tables and its wait.
+                let stopped = {
+                    let state = self.state.lock();
+                    self.changed.notify_all();
+                    state.stopped
+                };
+                if stopped || tree.current_version().id() == before {
                     break;
                 }
             }
