@@ -15,7 +15,7 @@ use holdfast_gateway::s3::{S3Config, S3Service};
 use holdfast_gateway::server::{Gateway, GatewayConfig, GatewayError, Readiness};
 use holdfast_replica::file::Files;
 use holdfast_replica::group::Timings;
-use holdfast_replica::index::engine::{Engine, EngineError, Lsm, LsmOptions};
+use holdfast_replica::index::engine::EngineError;
 use holdfast_replica::node::faults::Faults;
 use holdfast_replica::node::format::{self, FormatError};
 use holdfast_replica::node::{Node, NodeConfig, NodeError};
@@ -38,6 +38,7 @@ use crate::admin::Admin;
 use crate::cluster::{Cluster, LocalViews, Views};
 use crate::config::Config;
 use crate::http::HttpServer;
+use crate::index;
 use crate::metrics;
 use crate::ops::{self, Ops, OpsHandler};
 use crate::sockets::{BindError, Sockets};
@@ -317,12 +318,10 @@ async fn start_node(
     seams: &Seams,
     files: &Arc<dyn Files>,
 ) -> Result<Node, StartError> {
-    let path = node.data.join("index");
     files.create_dir_all(&node.data).map_err(|error| StartError::Data { path: node.data.clone(), error })?;
     format::check(&**files, &node.data, config.release.format)?;
-    let options = LsmOptions { cache_bytes: config.cache_bytes, ..LsmOptions::default() };
-    let engine = Lsm::open(&path, options).map_err(|error| StartError::Index { path, error })?;
-    let engine: Arc<dyn Engine> = Arc::new(engine);
+    let engine = index::open(config.index.as_ref(), config.cache_bytes, &node, &*seams.random, files)
+        .map_err(|error| StartError::Index { path: node.data.clone(), error })?;
     Ok(Node::start(node, seams.clone(), files.clone(), engine).await?)
 }
 

@@ -19,6 +19,7 @@ mod doctor;
 mod drain;
 mod health;
 mod http;
+mod index;
 mod lock;
 mod logging;
 mod manual;

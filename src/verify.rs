@@ -3,13 +3,15 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use holdfast_replica::file::RealFiles;
-use holdfast_replica::index::engine::{Lsm, LsmOptions};
+use holdfast_replica::file::{Files, RealFiles};
+use holdfast_replica::node::NodeConfig;
 use holdfast_replica::verify::{Report, verify};
 use holdfast_wire::seam::Seams;
 
 use crate::cli::Flags;
-use crate::config;
+use crate::config::key::Role;
+use crate::config::{self, Config};
+use crate::index;
 use crate::lock::DataLock;
 use crate::{AnyError, FAILED, MISUSED, complain, settings};
 
@@ -32,9 +34,13 @@ fn check(flags: Flags) -> Result<Report, AnyError> {
         return Err(format!("{}: no data directory of a node", data.display()).into());
     }
     let _lock = DataLock::take(&RealFiles, &data)?;
-    let engine = Lsm::open(&data.join("index"), LsmOptions::default())?;
+    let config = Config::new(Role::Replica, &settings, &crate::read)?;
+    let files: Arc<dyn Files> = Arc::new(RealFiles);
+    let node = NodeConfig { name: config.name.clone(), data: data.clone(), ..NodeConfig::default() };
+    let seams = Seams::real();
+    let engine = index::open_as_it_is(config.index.as_ref(), config.cache_bytes, &node, &*seams.random, &files)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    Ok(runtime.block_on(verify(Arc::new(RealFiles), &data, Arc::new(engine), Seams::real().clock)))
+    Ok(runtime.block_on(verify(files, &data, engine, seams.clock)))
 }
 
 fn print(report: &Report, json: bool) {

@@ -238,6 +238,12 @@ pub const KEYS: &[Key] = &[
         "How long a day is in lifecycle rules put through this gateway: shorter only to try rules out."
     ),
     key!("inline-max", "BYTES", "65536", GATEWAY, "The largest body that travels inside a log entry (0 to 1048576)."),
+    key!(
+        secret "index",
+        REPLICA,
+        "Where the node keeps its index: `embedded` (in its data directory; the default), or a Redis, \
+         `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]` or `rediss://` with TLS (docs/redis.md)."
+    ),
     key!("cache-bytes", "BYTES", "33554432", REPLICA, "Memory of one node for the index's block cache."),
     key!("heartbeat-ms", "MS", "100", REPLICA, "Interval of a leader's Raft heartbeats."),
     key!("election-min-ms", "MS", "300", REPLICA, "Shortest silence after which a follower stands for election."),

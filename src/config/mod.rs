@@ -20,6 +20,7 @@ use holdfast_gateway::sampling::Sampling;
 use holdfast_gateway::seal::{BadKeyRing, KeyRing};
 use holdfast_gateway::sts::jwt::KeySet;
 use holdfast_gateway::sts::oidc::{Jwks, OidcConfig};
+use holdfast_replica::index::engine::{BadUrl, check_url};
 use holdfast_wire::id::{BucketName, NotABucketName};
 
 pub use client::{ClientConfig, ops};
@@ -105,6 +106,8 @@ pub struct Config {
     pub lifecycle_day_ms: u64,
     /// The object ownership of a new bucket whose maker does not say.
     pub default_ownership: Ownership,
+    /// The Redis that keeps the index; `None`: the embedded engine.
+    pub index: Option<Secret>,
     /// The index's block cache, bytes.
     pub cache_bytes: u64,
     /// Raft's times.
@@ -251,6 +254,14 @@ pub enum ConfigError {
         name: String,
         /// Why.
         error: BadKeyRing,
+    },
+    /// No place for an index. What stands there may hold a password.
+    #[error("{name}: `embedded`, or {error}")]
+    Index {
+        /// The key.
+        name: String,
+        /// What is expected.
+        error: BadUrl,
     },
     /// A key that must be set.
     #[error("{field} is required: {why} (set --{flag} or {variable})")]
@@ -404,6 +415,15 @@ impl Reader<'_> {
         let Some((name, text)) = self.secret_text(key)? else { return Ok(None) };
         let sound = (min..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         if sound { Ok(Some(Secret::new(text))) } else { Err(ConfigError::SecretForm { name, min, max }) }
+    }
+
+    fn index(&self) -> Result<Option<Secret>, ConfigError> {
+        let Some((name, text)) = self.secret_text("index")? else { return Ok(None) };
+        if text == "embedded" {
+            return Ok(None);
+        }
+        check_url(&text).map_err(|error| ConfigError::Index { name, error })?;
+        Ok(Some(Secret::new(text)))
     }
 
     fn encryption_keys(&self) -> Result<Option<Arc<KeyRing>>, ConfigError> {
@@ -581,6 +601,7 @@ impl Config {
             inline_max: from.number("inline-max", 0, 1 << 20)?,
             default_ownership: from.default_ownership()?,
             lifecycle_day_ms: from.number("lifecycle-day-seconds", 1, 86_400)? * 1000,
+            index: from.index()?,
             cache_bytes: from.number("cache-bytes", 1 << 20, 1 << 40)?,
             raft,
             scrub_hours: from.number("scrub-hours", 1, 24 * 365)?,

@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod failure;
 pub mod history;
 pub mod prove;
+pub mod redis;
 pub mod rng;
 pub mod sim;
 pub mod storm;

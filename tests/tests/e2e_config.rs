@@ -104,6 +104,11 @@ const TABLE: &[Row] = &[
     row(&[("HOLDFAST_ROOT_ACCESS_KEY", "x")], "SERVER", 2, "HOLDFAST_ROOT_ACCESS_KEY: must have 3"),
     row(&[], "server --admin-listen 0.0.0.0:0", 2, "HOLDFAST_ADMIN_TOKEN is required"),
     row(&[("HOLDFAST_ADMIN_TOKEN", "short")], "SERVER", 2, "HOLDFAST_ADMIN_TOKEN: must have 16"),
+    // The index.
+    row(&[("HOLDFAST_INDEX", "redis:/host")], "SERVER", 2, "HOLDFAST_INDEX: expected redis://"),
+    row(&[("HOLDFAST_INDEX", "http://:sesame@host:6379")], "SERVER", 2, "or `embedded`"),
+    row(&[("HOLDFAST_INDEX_FILE", "nowhere")], "SERVER", 2, "HOLDFAST_INDEX_FILE = nowhere"),
+    row(&[], "SERVER --index redis://host", 2, "'--index'"),
     // Logging.
     row(&[], "SERVER --log-format xml", 2, "--log-format: expected json, text or auto"),
     row(&[], "SERVER --log holdfast=loud", 2, "loud"),

@@ -13,6 +13,11 @@ impl Host {
     pub(super) async fn hand_over(&self) {
         self.leaving.store(true, Ordering::Relaxed);
         self.tell();
+        self.give_leaderships().await;
+    }
+
+    /// The same without leaving: for a node that cannot lead at the moment.
+    pub(crate) async fn give_leaderships(&self) {
         let transfers = self.groups().into_iter().filter(|group| group.leads()).map(|group| async move {
             let voters = group.status(0).voters;
             let deadline = Instant::now() + Duration::from_millis(1500);

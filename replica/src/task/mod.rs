@@ -2,6 +2,7 @@
 //!
 //! | task | what it keeps true |
 //! |---|---|
+//! | [`engine`] | whoever cannot read its index leads nothing |
 //! | [`members`] | each group has the voters that the map names |
 //! | [`spread`] | leaderships lie where the map wants them |
 //! | [`trim`] | the log holds what followers may still need, and no more |
@@ -12,6 +13,7 @@
 //! | [`root`] | what root has begun is finished; the map follows the nodes |
 
 pub mod collect;
+pub mod engine;
 pub mod lifecycle;
 pub mod members;
 pub mod repair;

@@ -66,13 +66,15 @@ pub struct Options {
     pub shards: u32,
     /// Further environment of every node.
     pub env: Vec<(String, String)>,
+    /// Further environment of node number N (from 0).
+    pub env_of: Vec<(usize, String, String)>,
     /// Where node number N (from 0) keeps its data, if not in the temporary directory.
     pub data: Vec<(usize, PathBuf)>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 3, shards: 4, env: Vec::new(), data: Vec::new() }
+        Self { nodes: 3, shards: 4, env: Vec::new(), env_of: Vec::new(), data: Vec::new() }
     }
 }
 
@@ -151,6 +153,8 @@ impl Cluster {
             ("HOLDFAST_ROOT_SECRET_KEY".into(), self.keys.secret.clone()),
         ];
         node.env.extend(self.options.env.iter().cloned());
+        let own = self.options.env_of.iter().filter(|(of, ..)| *of == at);
+        node.env.extend(own.map(|(_, name, value)| (name.clone(), value.clone())));
         node
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::redis::tests::RedisServer;
 use super::*;
 
 fn put(space: Space, key: &str, value: &str) -> Mutation {
@@ -148,6 +149,39 @@ fn on_disk() -> OnDisk {
     OnDisk(Lsm::open(directory.path(), LsmOptions::default()).unwrap(), directory)
 }
 
+/// A Redis engine and the directory that goes with it.
+struct InRedis(Redis, #[expect(dead_code, reason = "removed when dropped")] tempfile::TempDir);
+
+impl View for InRedis {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        self.0.get(space, key)
+    }
+    fn range<'a>(&'a self, space: Space, from: &[u8], to: &[u8]) -> Box<dyn Iterator<Item = Row> + Send + 'a> {
+        self.0.range(space, from, to)
+    }
+}
+
+impl Engine for InRedis {
+    fn write(&self, batch: Vec<Mutation>, durability: Durability) -> Result<(), EngineError> {
+        self.0.write(batch, durability)
+    }
+    fn snapshot(&self) -> Box<dyn View> {
+        self.0.snapshot()
+    }
+    fn clear(&self, prefix: &[u8]) -> Result<(), EngineError> {
+        self.0.clear(prefix)
+    }
+    fn stats(&self) -> EngineStats {
+        self.0.stats()
+    }
+}
+
+/// A new data directory takes the set over from the one before.
+fn in_redis(server: &RedisServer) -> InRedis {
+    let directory = tempfile::tempdir().unwrap();
+    InRedis(redis::tests::open(server, directory.path(), 1).unwrap(), directory)
+}
+
 #[test]
 fn memory_conforms() {
     run(&|| Box::new(Memory::new()));
@@ -157,6 +191,12 @@ fn memory_conforms() {
 #[test]
 fn lsm_conforms() {
     run(&|| Box::new(on_disk()));
+}
+
+#[test]
+fn redis_conforms() {
+    let server = RedisServer::start();
+    run(&|| Box::new(in_redis(&server)));
 }
 
 #[test]
@@ -268,6 +308,17 @@ proptest! {
     #[test]
     fn lsm_behaves_as_a_map_with_frozen_views(steps in steps()) {
         check(&on_disk(), steps);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn redis_behaves_as_a_map_with_frozen_views(steps in steps()) {
+        thread_local! {
+            static SERVER: RedisServer = RedisServer::start();
+        }
+        SERVER.with(|server| check(&in_redis(server), steps));
     }
 }
 

@@ -1,16 +1,21 @@
-//! The seam to the ordered key-value engine: six functions, several implementations, one conformance suite.
+//! The seam to the ordered key-value engine: seven functions, several implementations, one conformance suite.
 
+pub mod dump;
 mod lsm;
 mod memory;
+mod redis;
 
 #[cfg(test)]
 mod conformance;
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use lsm::{Lsm, LsmOptions};
 pub use memory::Memory;
+pub use redis::{BadUrl, Patience, Redis, RedisOptions, check_url, dump_path};
 
 /// Why an engine failed. Never a reason to go on: the process ends and the index is verified or rebuilt.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +68,7 @@ pub fn behind(prefix: &[u8]) -> Vec<u8> {
 /// What an engine tells about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EngineStats {
-    /// Bytes on disk.
+    /// Bytes on this node's disk.
     pub disk_bytes: u64,
     /// Bytes buffered in memory.
     pub memory_bytes: u64,
@@ -90,4 +95,22 @@ pub trait Engine: View + 'static {
     fn clear(&self, prefix: &[u8]) -> Result<(), EngineError>;
     /// What the engine tells about itself.
     fn stats(&self) -> EngineStats;
+    /// What keeps it from answering, when it lives outside of this process.
+    fn trouble(&self) -> Option<Trouble> {
+        None
+    }
+}
+
+/// What keeps an engine from answering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It is silent, perhaps for a moment: reads fail and writes wait.
+    Silent {
+        /// For how long.
+        since: Duration,
+        /// Why.
+        reason: String,
+    },
+    /// It holds something else than was written: this process cannot go on with it.
+    Lost(String),
 }

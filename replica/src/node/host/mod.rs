@@ -30,7 +30,7 @@ use crate::blob::{BlobStats, BlobStore};
 use crate::file::{Files, Lane};
 use crate::group::{Group, Rounds};
 use crate::index::Effects;
-use crate::index::engine::{Engine, EngineStats};
+use crate::index::engine::{Engine, EngineStats, Trouble};
 use crate::log::{Log, LogStats};
 use crate::peers::Peers;
 use crate::service::Staged;
@@ -337,6 +337,7 @@ impl Host {
         spawn(Box::pin(neighbours::introduce(self.clone())));
         self.follow_layout(&tasks, &stop).await;
         self.started.send_replace(true);
+        spawn(Box::pin(task::engine::run(self.clone())));
         spawn(Box::pin(task::members::run(self.clone())));
         spawn(Box::pin(task::spread::run(self.clone())));
         spawn(Box::pin(task::trim::run(self.clone())));
@@ -371,6 +372,11 @@ impl Host {
         self.repair.applied(group, effects);
     }
 
+    /// What keeps the index engine from answering.
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        self.engine.trouble()
+    }
+
     /// Why the node is not ready to serve, if it is not.
     pub fn not_ready(&self) -> Option<String> {
         if self.leaving.load(Ordering::Relaxed) {
@@ -378,6 +384,11 @@ impl Host {
         }
         if !*self.started.borrow() {
             return Some("starting: waiting out leases that may have been granted before the restart".to_owned());
+        }
+        if let Some(Trouble::Silent { since, reason }) = self.trouble()
+            && since >= task::engine::BORNE
+        {
+            return Some(format!("the index cannot be read: {reason}"));
         }
         let leaderless: Vec<String> =
             self.groups().iter().filter(|group| group.leader().is_none()).map(|group| group.id().to_string()).collect();

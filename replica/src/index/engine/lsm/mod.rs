@@ -140,6 +140,19 @@ impl Lsm {
         Ok(Self { shared, upkeep, buffer_bytes: options.buffer_bytes.max(64 << 10), _lock: lock })
     }
 
+    /// Whether there is a tree in `directory`.
+    pub fn exists(directory: &Path) -> bool {
+        directory.join("tree").exists()
+    }
+
+    /// Removes the tree in `directory`, if there is one, and all that belongs to it. Nobody may have it open.
+    pub fn remove(directory: &Path) -> io::Result<()> {
+        match std::fs::remove_dir_all(directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn frozen(&self) -> Frozen {
         Frozen { shared: self.shared.clone(), pin: self.shared.pin() }
     }

@@ -1,0 +1,605 @@
+//! The index in a Redis: one per node, or one for several of them, and provably safe to lose.
+//!
+//! Redis holds the rows; what is promised of them does not rest on it. [`Durability::Synced`] writes a dump of the rows to
+//! the data directory (`index/engine/dump.rs`), and the raft log is purged only behind such a dump: dump and log together
+//! rebuild whatever Redis may lose, all of it at once included. Each batch checks and renews the stamp in the same atomic
+//! step, and every read brings the stamp along, read after the rows: a Redis that was flushed, that evicted the set, that
+//! came back older, or into which another process writes is noticed before its answer is believed. The engine then is
+//! lost for this process, which ends; the next one fills the rows in again from the dump.
+//!
+//! A Redis that is silent is waited for, up to [`Patience::give_up`]: readers are turned away meanwhile, and
+//! [`Engine::trouble`] tells the node to step aside.
+
+#![expect(clippy::disallowed_methods, reason = "Instants are tokio's; connections and one thread are the engine's own")]
+
+mod layout;
+mod link;
+mod rows;
+mod undo;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+use redis::{Client, Connection, RedisResult, Script, Value, cmd, pipe};
+use xxhash_rust::xxh3::xxh3_64;
+
+use self::layout::Stamp;
+use self::link::{Link, waiting};
+use self::rows::{Frozen, Rows};
+use self::undo::{Old, Place, Undo};
+use super::dump::{self, Head};
+use super::{Durability, Engine, EngineError, EngineStats, Mutation, Row, Space, Trouble, View, behind};
+use crate::file::Files;
+
+pub use link::Patience;
+
+/// What is kept for open views at most, bytes.
+const UNDO: usize = 256 << 20;
+/// Rows of a page while the whole set is verified or cleared.
+const PAGE: usize = 1024;
+/// Between looks at a Redis that nobody writes to.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Where the index is, and whose.
+#[derive(Clone)]
+pub struct RedisOptions {
+    /// `redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]`, or `rediss://` with TLS.
+    pub url: String,
+    /// The node's name: part of the name of its set.
+    pub node: String,
+    /// The node's data directory: the dump is there.
+    pub data: PathBuf,
+    /// A number that no other life of the process has.
+    pub life: u64,
+    /// A number that no other data directory has, used when this one has no dump yet.
+    pub owner: u128,
+    /// Deadlines.
+    pub patience: Patience,
+}
+
+/// A URL that is none of a Redis.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or rediss:// for TLS")]
+pub struct BadUrl;
+
+/// The index in a Redis.
+pub struct Redis {
+    shared: Arc<Shared>,
+    watch: Option<JoinHandle<()>>,
+}
+
+/// What the engine, its views and its thread have in common.
+struct Shared {
+    link: Link,
+    script: Script,
+    set: String,
+    owner: u128,
+    life: u64,
+    salt: u64,
+    files: Arc<dyn Files>,
+    dump: PathBuf,
+    writer: Mutex<Writer>,
+    undo: Mutex<Undo>,
+    /// A batch is no longer under way.
+    landed: Condvar,
+    /// Why the rows can no longer be believed.
+    lost: Mutex<Option<String>>,
+    /// The newest batch in the dump; held while one is written.
+    dumped: Mutex<u64>,
+    dump_bytes: AtomicU64,
+    stopped: Mutex<bool>,
+    stop: Condvar,
+}
+
+struct Writer {
+    stamp: Stamp,
+    connection: Option<Connection>,
+}
+
+/// The rows are not what this process wrote.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the index in Redis at {place} can no longer be believed: {reason}; it is filled in again at the next start")]
+pub struct Lost {
+    place: String,
+    reason: String,
+}
+
+/// A view that was open for too long.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("more has changed since this view was opened than is kept for it")]
+pub struct ViewGone;
+
+impl fmt::Debug for RedisOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisOptions")
+            .field("url", &place_of(&self.url))
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Checks a URL.
+pub fn check_url(url: &str) -> Result<(), BadUrl> {
+    if !(url.starts_with("redis://") || url.starts_with("rediss://")) {
+        return Err(BadUrl);
+    }
+    Client::open(url).map(|_| ()).map_err(|_| BadUrl)
+}
+
+/// A URL without user and password.
+fn place_of(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://{place}"),
+        _ => url.to_owned(),
+    }
+}
+
+/// The file beside the log that holds the rows as of the last sync.
+pub fn dump_path(data: &std::path::Path) -> PathBuf {
+    data.join("index.dump")
+}
+
+impl Redis {
+    /// Finds the rows as this data directory left them, or fills them in from its dump. Waits for a Redis that is
+    /// silent, up to [`Patience::give_up`].
+    pub fn open(options: RedisOptions, files: Arc<dyn Files>) -> Result<Self, EngineError> {
+        let dump = dump_path(&options.data);
+        let head = match dump::head(&*files, &dump)? {
+            Some(head) => head,
+            None => {
+                let head = Head { owner: options.owner, number: 0 };
+                dump::write(&*files, &dump, head, &super::Memory::new())?;
+                head
+            }
+        };
+        let client = Client::open(options.url.as_str()).map_err(|_| EngineError(Box::new(BadUrl)))?;
+        let link = Link::new(client, place_of(&options.url), options.patience);
+        let salt = xxh3_64(&head.owner.to_le_bytes());
+        let blank = Stamp { owner: head.owner, writer: 0, number: head.number, rows: 0, sum: 0 };
+        let shared = Shared {
+            link,
+            script: Script::new(layout::WRITE),
+            owner: head.owner,
+            life: options.life.max(1),
+            set: layout::set_of(&options.node),
+            salt,
+            files,
+            dump,
+            writer: Mutex::new(Writer { stamp: blank, connection: None }),
+            undo: Mutex::new(Undo::new(0, UNDO)),
+            landed: Condvar::new(),
+            lost: Mutex::default(),
+            dumped: Mutex::new(head.number),
+            dump_bytes: AtomicU64::new(0),
+            stopped: Mutex::default(),
+            stop: Condvar::new(),
+        };
+        waiting(|| shared.find_or_fill(head))?;
+        let shared = Arc::new(shared);
+        let watching = shared.clone();
+        let watch = std::thread::Builder::new().name("index-redis".into()).spawn(move || watching.watch())?;
+        Ok(Self { shared, watch: Some(watch) })
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        *self.shared.stopped.lock() = true;
+        self.shared.stop.notify_all();
+        if let Some(watch) = self.watch.take() {
+            watch.join().ok();
+        }
+    }
+}
+
+/// What the script answered.
+enum Answer {
+    /// The batch is written; what its rows were before.
+    Written(Vec<Option<Vec<u8>>>),
+    /// It is not, because the set is another: what is there instead of the one stamp, and how many members.
+    Other(Vec<Vec<u8>>, i64),
+}
+
+impl Shared {
+    fn lost(&self) -> Option<EngineError> {
+        let reason = self.lost.lock().clone()?;
+        Some(EngineError(Box::new(Lost { place: self.link.place().to_owned(), reason })))
+    }
+
+    /// From now on nothing of it is believed.
+    fn lose(&self, reason: String) -> EngineError {
+        self.lost.lock().get_or_insert(reason.clone());
+        self.landed.notify_all();
+        EngineError(Box::new(Lost { place: self.link.place().to_owned(), reason }))
+    }
+
+    /// Takes the rows over if they are what the stamp says, whole and not older than the dump; otherwise fills them in.
+    fn find_or_fill(&self, head: Head) -> Result<(), EngineError> {
+        let mut writer = self.writer.lock();
+        let found = self.found(&mut writer)?;
+        match self.believe(&mut writer, head, &found)? {
+            Ok(stamp) => writer.stamp = stamp,
+            Err(reason) => {
+                if reason != "it is empty" || head.number > 0 {
+                    tracing::warn!(
+                        redis = self.link.place(),
+                        reason,
+                        "the index in Redis is filled in from the dump and the log"
+                    );
+                }
+                self.fill(&mut writer)?;
+            }
+        }
+        // Whatever an earlier life may still have on its way to Redis finds another stamp from now on.
+        let renewed = Stamp { writer: self.life, ..writer.stamp };
+        self.batch(&mut writer, Vec::new(), renewed)?;
+        self.undo.lock().arrive(writer.stamp.number, Vec::new());
+        Ok(())
+    }
+
+    /// The stamps in the set and how many members there are.
+    fn found(&self, writer: &mut Writer) -> Result<(Vec<Vec<u8>>, i64), EngineError> {
+        let mut ask = |connection: &mut Connection| -> RedisResult<(Vec<Vec<u8>>, i64)> {
+            let mut both = pipe();
+            both.cmd("ZRANGEBYLEX").arg(&self.set).arg(layout::STAMP.0).arg(layout::STAMP.1).arg("LIMIT").arg(0).arg(2);
+            both.cmd("ZCARD").arg(&self.set);
+            both.query(connection)
+        };
+        Ok(self.link.insist(&mut writer.connection, &mut ask)?)
+    }
+
+    /// Whether what was found is this directory's index, whole; if not, why.
+    fn believe(
+        &self,
+        writer: &mut Writer,
+        head: Head,
+        (stamps, members): &(Vec<Vec<u8>>, i64),
+    ) -> Result<Result<Stamp, &'static str>, EngineError> {
+        let stamp = match &stamps[..] {
+            [one] => Stamp::decode(one),
+            [] if *members == 0 => return Ok(Err("it is empty")),
+            _ => None,
+        };
+        let Some(stamp) = stamp else { return Ok(Err("what is there is no index")) };
+        if stamp.owner != head.owner {
+            return Ok(Err("it is another data directory's"));
+        }
+        if stamp.writer == 0 {
+            return Ok(Err("it was not filled in to its end"));
+        }
+        if stamp.number < head.number {
+            return Ok(Err("it is older than the dump"));
+        }
+        let mut counted = Stamp { rows: 0, sum: 0, ..stamp };
+        let mut low = vec![b'[', Space::Records as u8 + 1];
+        loop {
+            let mut ask = |connection: &mut Connection| -> RedisResult<Vec<Vec<u8>>> {
+                let mut page = cmd("ZRANGEBYLEX");
+                page.arg(&self.set).arg(&low[..]).arg(layout::EVERYTHING.1).arg("LIMIT").arg(0).arg(PAGE);
+                page.query(connection)
+            };
+            let page = self.link.insist(&mut writer.connection, &mut ask)?;
+            for member in &page {
+                if layout::read(self.salt, member).is_err() {
+                    return Ok(Err("a row is damaged or was not written by this node"));
+                }
+                counted.count(None, Some(member));
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => low = [b"(", &last[..]].concat(),
+                _ => break,
+            }
+        }
+        Ok(if counted == stamp { Ok(stamp) } else { Err("rows are missing, or were put in place of others") })
+    }
+
+    /// Fills the set in from the dump. Only the stamp of the writer's first own batch makes it whole.
+    fn fill(&self, writer: &mut Writer) -> Result<(), EngineError> {
+        let blank = writer.stamp;
+        let mut ask = |connection: &mut Connection| -> RedisResult<()> {
+            let mut anew = pipe();
+            anew.atomic().cmd("DEL").arg(&self.set).ignore();
+            anew.cmd("ZADD").arg(&self.set).arg(0).arg(blank.encode()).ignore();
+            anew.query(connection)
+        };
+        self.link.insist(&mut writer.connection, &mut ask)?;
+        let rows = dump::each(&*self.files, &self.dump, &mut |batch| {
+            let stamp = writer.stamp;
+            self.batch(writer, batch, stamp)
+        })?;
+        tracing::info!(redis = self.link.place(), rows, "the index in Redis is filled in");
+        Ok(())
+    }
+
+    /// Writes a batch; the new stamp has `renewed`'s writer.
+    fn batch(&self, writer: &mut Writer, mutations: Vec<Mutation>, renewed: Stamp) -> Result<(), EngineError> {
+        // Of several changes of one row the last one counts.
+        let mut changes: BTreeMap<Place, Vec<u8>> = BTreeMap::new();
+        for mutation in mutations {
+            match mutation {
+                Mutation::Put(space, key, value) => {
+                    let member = layout::row(self.salt, space, &key, &value);
+                    changes.insert((space, key.into()), member)
+                }
+                Mutation::Remove(space, key) => changes.insert((space, key.into()), Vec::new()),
+            };
+        }
+        let before = writer.stamp;
+        let next = Stamp { number: before.number + 1, ..renewed };
+        let mut ask = |connection: &mut Connection| {
+            self.run(connection, |call| {
+                call.arg(1).arg(&self.set).arg(before.encode()).arg(before.rows).arg(before.sum).arg(next.head());
+                for ((space, key), member) in &changes {
+                    let (low, high) = layout::only(*space, key);
+                    call.arg(low).arg(high).arg(&member[..]);
+                }
+            })
+        };
+        self.undo.lock().depart(changes.keys().cloned());
+        let answer =
+            self.link.insist(&mut writer.connection, &mut ask).map_err(|error| self.lose(error.to_string()))?;
+        let (stamp, olds) = match answer {
+            Answer::Written(olds) if olds.len() == changes.len() => self.written(next, before, &changes, olds)?,
+            Answer::Written(_) => {
+                return Err(self.lose("it answered with other rows than it was asked about".to_owned()));
+            }
+            Answer::Other(stamps, members) => {
+                let stamp = stamps.first().and_then(|member| Stamp::decode(member)).filter(|_| stamps.len() == 1);
+                match stamp {
+                    // The batch was written, and the answer was lost with a connection.
+                    Some(stamp)
+                        if (stamp.owner, stamp.writer, stamp.number) == (next.owner, next.writer, next.number)
+                            && members == stamp.rows as i64 + 1 =>
+                    {
+                        (stamp, changes.into_keys().map(|place| (place, Old::Unknown)).collect())
+                    }
+                    _ => return Err(self.lose(differs(&before, stamp, members))),
+                }
+            }
+        };
+        writer.stamp = stamp;
+        self.undo.lock().arrive(stamp.number, olds);
+        self.landed.notify_all();
+        Ok(())
+    }
+
+    /// The stamp that the script has written, and what the rows were.
+    fn written(
+        &self,
+        next: Stamp,
+        before: Stamp,
+        changes: &BTreeMap<Place, Vec<u8>>,
+        olds: Vec<Option<Vec<u8>>>,
+    ) -> Result<(Stamp, Vec<(Place, Old)>), EngineError> {
+        let mut stamp = Stamp { rows: before.rows, sum: before.sum, ..next };
+        let mut replaced = Vec::with_capacity(olds.len());
+        for ((place, member), old) in changes.iter().zip(olds) {
+            let new = (!member.is_empty()).then_some(&member[..]);
+            let value = match &old {
+                Some(old) => {
+                    let (_, _, value) = layout::read(self.salt, old).map_err(|error| self.lose(error.to_string()))?;
+                    Some(value)
+                }
+                None => None,
+            };
+            stamp.count(old.as_deref(), new);
+            replaced.push((place.clone(), Old::Was(value)));
+        }
+        Ok((stamp, replaced))
+    }
+
+    /// Rows of a range with the stamp behind them: what Redis says is believed only if it is not older than this
+    /// process knows.
+    fn read(&self, insist: bool, low: &[u8], high: &[u8], limit: usize) -> Result<Vec<(Bytes, Bytes)>, EngineError> {
+        if let Some(lost) = self.lost() {
+            return Err(lost);
+        }
+        let known = self.undo.lock().visible();
+        let mut ask = |connection: &mut Connection| -> RedisResult<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+            let mut both = pipe();
+            both.cmd("ZRANGEBYLEX").arg(&self.set).arg(low).arg(high).arg("LIMIT").arg(0).arg(limit);
+            both.cmd("ZRANGEBYLEX").arg(&self.set).arg(layout::STAMP.0).arg(layout::STAMP.1).arg("LIMIT").arg(0).arg(2);
+            both.query(connection)
+        };
+        let (members, stamps) = waiting(|| self.link.ask(insist, &mut ask))?;
+        let (owner, writer) = (self.owner, self.life);
+        let stamp = stamps.first().and_then(|member| Stamp::decode(member)).filter(|_| stamps.len() == 1);
+        if !stamp.is_some_and(|stamp| stamp.owner == owner && stamp.writer == writer && stamp.number >= known) {
+            let expected = Stamp { owner, writer, number: known, rows: 0, sum: 0 };
+            return Err(self.lose(differs(&expected, stamp, members.len() as i64)));
+        }
+        members
+            .iter()
+            .map(|member| match layout::read(self.salt, member) {
+                Ok((_, key, value)) => Ok((key, value)),
+                Err(error) => Err(self.lose(error.to_string())),
+            })
+            .collect()
+    }
+
+    /// Runs [`layout::WRITE`] with the arguments that `fill` adds.
+    fn run(&self, connection: &mut Connection, fill: impl Fn(&mut redis::Cmd)) -> RedisResult<Answer> {
+        let mut call = cmd("EVALSHA");
+        call.arg(self.script.get_hash());
+        fill(&mut call);
+        let answer: Value = match call.query(connection) {
+            Err(error) if error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript) => {
+                let mut call = cmd("EVAL");
+                call.arg(layout::WRITE);
+                fill(&mut call);
+                call.query(connection)?
+            }
+            answer => answer?,
+        };
+        let Value::Array(items) = answer else { return Err(link::unexpected(&answer)) };
+        let mut items = items.into_iter();
+        match items.next() {
+            Some(Value::Int(1)) => {
+                let old = |value| match value {
+                    Value::Nil => Ok(None),
+                    Value::BulkString(bytes) => Ok(Some(bytes)),
+                    other => Err(link::unexpected(&other)),
+                };
+                Ok(Answer::Written(items.map(old).collect::<RedisResult<_>>()?))
+            }
+            Some(Value::Int(0)) => {
+                let (stamps, members) = (items.next().unwrap_or_default(), items.next().unwrap_or_default());
+                Ok(Answer::Other(redis::from_redis_value(stamps)?, redis::from_redis_value(members)?))
+            }
+            other => Err(link::unexpected(&other.unwrap_or_default())),
+        }
+    }
+
+    /// The rows in the data directory are at least as new as what `want` says when this returns.
+    fn sync(self: &Arc<Self>, want: u64) -> Result<(), EngineError> {
+        let mut dumped = self.dumped.lock();
+        if *dumped >= want {
+            return Ok(());
+        }
+        let write = |view: &Frozen| {
+            let head = Head { owner: self.owner, number: view.number() };
+            dump::write(&*self.files, &self.dump, head, view).map(|bytes| (head.number, bytes))
+        };
+        let view = Frozen::new(self.clone(), true);
+        let result = match write(&view) {
+            Err(error) if error.0.is::<ViewGone>() => {
+                tracing::warn!("so much was written while the index was dumped that writers wait for it now");
+                drop(view);
+                let _writer = self.writer.lock();
+                write(&Frozen::new(self.clone(), true))
+            }
+            result => result,
+        };
+        let (number, bytes) = result?;
+        *dumped = number;
+        self.dump_bytes.store(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Looks now and then whether Redis is there and holds what this process left, for when nobody else asks.
+    fn watch(&self) {
+        let mut stopped = self.stopped.lock();
+        while !*stopped {
+            self.stop.wait_for(&mut stopped, LOOK);
+            if *stopped || self.lost.lock().is_some() {
+                continue;
+            }
+            drop(stopped);
+            // Whoever holds it finds out by itself.
+            if let Some(mut writer) = self.writer.try_lock() {
+                self.look(&mut writer);
+            }
+            stopped = self.stopped.lock();
+        }
+    }
+
+    fn look(&self, writer: &mut Writer) {
+        let mut ask = |connection: &mut Connection| -> RedisResult<(Vec<Vec<u8>>, i64)> {
+            let mut both = pipe();
+            both.cmd("ZRANGEBYLEX").arg(&self.set).arg(layout::STAMP.0).arg(layout::STAMP.1).arg("LIMIT").arg(0).arg(2);
+            both.cmd("ZCARD").arg(&self.set);
+            both.query(connection)
+        };
+        let stamp = writer.stamp;
+        if let Ok((stamps, members)) = self.link.attempt(&mut writer.connection, &mut ask)
+            && (stamps != [stamp.encode()] || members != stamp.rows as i64 + 1)
+        {
+            let found = stamps.first().and_then(|member| Stamp::decode(member));
+            let error = self.lose(differs(&stamp, found, members));
+            tracing::error!("{error}");
+        }
+    }
+}
+
+/// What differs from the stamp that this process has left.
+fn differs(left: &Stamp, found: Option<Stamp>, members: i64) -> String {
+    match found {
+        None if members <= 0 => "it was emptied".to_owned(),
+        None => "its stamp is gone".to_owned(),
+        Some(found) if found.owner != left.owner => "another node writes into it".to_owned(),
+        Some(found) if found.writer != left.writer => "another process of this node writes into it".to_owned(),
+        Some(found) if found.number < left.number => {
+            format!("it has lost its newest batches ({} of {} are there)", found.number, left.number)
+        }
+        Some(found) if found.number > left.number + 1 => "somebody else has written batches".to_owned(),
+        Some(_) => "rows were added or taken away by somebody else".to_owned(),
+    }
+}
+
+impl View for Redis {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        let (low, high) = layout::only(space, key);
+        Ok(self.shared.read(true, &low, &high, 1)?.pop().map(|(_, value)| value))
+    }
+
+    fn range<'a>(&'a self, space: Space, from: &[u8], to: &[u8]) -> Box<dyn Iterator<Item = Row> + Send + 'a> {
+        Box::new(Rows::new(Frozen::new(self.shared.clone(), true), space, from, to))
+    }
+}
+
+impl Engine for Redis {
+    fn write(&self, mutations: Vec<Mutation>, durability: Durability) -> Result<(), EngineError> {
+        let shared = &self.shared;
+        waiting(|| {
+            if !mutations.is_empty() {
+                let mut writer = shared.writer.lock();
+                if let Some(lost) = shared.lost() {
+                    return Err(lost);
+                }
+                let stamp = writer.stamp;
+                shared.batch(&mut writer, mutations, stamp)?;
+            }
+            match durability {
+                Durability::Buffered => Ok(()),
+                Durability::Synced => {
+                    let want = shared.undo.lock().visible();
+                    shared.sync(want)
+                }
+            }
+        })
+    }
+
+    fn snapshot(&self) -> Box<dyn View> {
+        Box::new(Frozen::new(self.shared.clone(), false))
+    }
+
+    fn clear(&self, prefix: &[u8]) -> Result<(), EngineError> {
+        for space in Space::ALL {
+            let mut keys = self.range(space, prefix, &behind(prefix));
+            loop {
+                let batch: Result<Vec<_>, EngineError> =
+                    keys.by_ref().take(PAGE).map(|row| Ok(Mutation::Remove(space, row?.0.into()))).collect();
+                match batch? {
+                    batch if batch.is_empty() => break,
+                    batch => self.write(batch, Durability::Buffered)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stats(&self) -> EngineStats {
+        EngineStats {
+            disk_bytes: self.shared.dump_bytes.load(Ordering::Relaxed),
+            memory_bytes: self.shared.undo.lock().bytes() as u64,
+        }
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        if let Some(lost) = self.shared.lost() {
+            return Some(Trouble::Lost(lost.to_string()));
+        }
+        let (since, reason) = self.shared.link.silent()?;
+        Some(Trouble::Silent { since, reason: format!("Redis at {} {reason}", self.shared.link.place()) })
+    }
+}
+
+#[cfg(test)]
+pub mod tests;
