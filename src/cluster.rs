@@ -11,7 +11,10 @@ use holdfast_wire::error::CallError;
 use holdfast_wire::fault::{FAULT, FaultAnswer, FaultOrder, FaultState};
 use holdfast_wire::heartbeat::{ClusterView, Heartbeat, NodeInfo};
 use holdfast_wire::id::{BlobId, GroupId, NodeId, RequestId};
-use holdfast_wire::request::{Freshness, Read, ReadRequest, Request, Response, RootRefusal, RootRequest};
+use holdfast_wire::request::{
+    Freshness, Read, ReadRequest, Refusal, Request, Response, RootRefusal, RootRequest, Write, WriteOutcome,
+    WriteRequest,
+};
 use holdfast_wire::scrub::{SCRUB, ScrubOrder, ScrubState};
 use holdfast_wire::seam::Random;
 use holdfast_wire::service::{Body, Service};
@@ -88,6 +91,9 @@ pub enum OperationError {
         /// Its answer.
         error: CallError,
     },
+    /// A shard refuses a write.
+    #[error("{0}")]
+    Write(Refusal),
     /// The leader answered something that makes no sense.
     #[error("the leader gave an answer of another kind")]
     OtherAnswer,
@@ -158,6 +164,37 @@ impl Cluster {
             self.call_leader(&view, place.group, Request::Read(request))
         });
         futures::future::try_join_all(asks).await
+    }
+
+    /// Has the leader of a key's shard write, until it says what became of it. Repeating is safe: the request keeps its id.
+    pub async fn write(&self, point: u64, write: &Write) -> Result<WriteOutcome, OperationError> {
+        let mut request = RequestId(self.random.next_u128());
+        let mut last = OperationError::NoView;
+        for attempt in 0..WRITE_ATTEMPTS {
+            if attempt > 0 {
+                tokio::time::sleep(WRITE_PAUSE).await;
+            }
+            let Some(view) = self.view().await else { continue };
+            let Some(group) = view.layout.map.shard_of(point).map(|place| place.group) else { continue };
+            let deadline_ms = ASK_WITHIN.as_millis() as u32;
+            let ask = WriteRequest { group, request, ack: None, deadline_ms, write: write.clone() };
+            match self.call_leader(&view, group, Request::Write(ask)).await {
+                Ok(Response::Written { outcome: WriteOutcome::Refused(refusal), .. })
+                    if matches!(refusal, Refusal::WrongShard | Refusal::ShareUsedUp { .. }) =>
+                {
+                    // What was refused stays refused under its id.
+                    request = RequestId(self.random.next_u128());
+                    last = OperationError::Write(refusal);
+                }
+                Ok(Response::Written { outcome: WriteOutcome::Refused(refusal), .. }) => {
+                    return Err(OperationError::Write(refusal));
+                }
+                Ok(Response::Written { outcome, .. }) => return Ok(outcome),
+                Ok(_) => return Err(OperationError::OtherAnswer),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     /// All rows of a group as of now, from any of its members: the log index of which they are, and the framed chunks.
@@ -246,6 +283,9 @@ impl Cluster {
 
 /// An order of the fault API may take so long: a node stops its groups, or opens its directory.
 const FAULT_WITHIN: Duration = Duration::from_secs(12);
+/// How often a write is tried, and how long in between: together longer than an election.
+const WRITE_ATTEMPTS: usize = 6;
+const WRITE_PAUSE: Duration = Duration::from_millis(500);
 /// Everything else that one node is asked directly.
 const ASK_WITHIN: Duration = Duration::from_secs(3);
 

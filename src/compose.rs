@@ -153,6 +153,7 @@ pub fn node_config(config: &Config) -> NodeConfig {
             election_max_ms: config.raft.election_max_ms,
         },
         version: config.release.version.to_owned(),
+        undelete: Duration::from_secs(config.undelete_minutes * 60),
         scrub_every: Duration::from_secs(config.scrub_hours * 3600),
         scrub_bytes_per_second: config.scrub_bytes,
         faults: config.enable_faults.then(Arc::default),

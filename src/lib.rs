@@ -239,17 +239,17 @@ fn run_client(client: &AdminClient, action: &ClusterAction, json: bool) -> ExitC
             }
             ClusterAction::Scrub { start, wait } => {
                 let before = if *start && *wait { Some(scrub::finished(client).await?) } else { None };
-                let mut nodes: Vec<admin::scrub::NodeScrub> = match start {
+                let mut cluster: admin::scrub::ClusterScrub = match start {
                     true => client.ask("/v1/scrub", &serde_json::json!({})).await?,
                     false => client.get("/v1/scrub").await?,
                 };
                 if *wait {
-                    nodes = scrub::wait(client, before.as_ref()).await?;
+                    cluster = scrub::wait(client, before.as_ref()).await?;
                 }
                 if json {
-                    println!("{}", serde_json::to_string_pretty(&nodes).expect("reports are always serializable"));
+                    println!("{}", serde_json::to_string_pretty(&cluster).expect("reports are always serializable"));
                 } else {
-                    nodes.iter().for_each(|node| println!("{node}"));
+                    println!("{cluster}");
                 }
                 Ok(())
             }

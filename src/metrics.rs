@@ -151,7 +151,7 @@ pub fn nodes(counted: &[(String, NodeMetrics)]) -> String {
     type Of = fn(&NodeMetrics) -> u64;
     type Held = fn(&Usage) -> u64;
     type Bound = fn(&Quota) -> Option<u64>;
-    let metrics: [(&str, &str, &str, Of); 28] = [
+    let metrics: [(&str, &str, &str, Of); 34] = [
         ("holdfast_log_syncs_total", "counter", "Syncs of the log.", |m| m.log.syncs),
         ("holdfast_log_written_bytes_total", "counter", "Bytes written to the log.", |m| m.log.bytes_written),
         ("holdfast_log_entries_total", "counter", "Entries written to the log.", |m| m.log.entries),
@@ -184,11 +184,25 @@ pub fn nodes(counted: &[(String, NodeMetrics)]) -> String {
             m.lifecycle.last_ms / 1000
         }),
         ("holdfast_blob_fetched_total", "counter", "Blobs fetched from other nodes.", |m| m.repaired_blobs),
+        ("holdfast_undelete_objects", "gauge", "Objects that are gone and can be brought back.", |m| m.kept.objects),
+        ("holdfast_undelete_bytes", "gauge", "Bytes that the node keeps for that.", |m| m.kept.bytes),
+        ("holdfast_undelete_forgotten_total", "counter", "Objects let go of, in groups that the node leads.", |m| {
+            m.forgotten
+        }),
         ("holdfast_collect_blobs_total", "counter", "Blobs reclaimed that nothing named any more.", |m| {
             m.collected_blobs
         }),
         ("holdfast_collect_orphans_total", "counter", "Blobs reclaimed that nothing ever named.", |m| {
             m.collected_orphans
+        }),
+        (
+            "holdfast_disk_slow_microseconds",
+            "gauge",
+            "99th percentile of a log sync while the disk is slow, or 0.",
+            |m| m.slow_disk_us,
+        ),
+        ("holdfast_disk_slow_handovers_total", "counter", "Leaderships handed over because the disk was slow.", |m| {
+            m.handed_over
         }),
         ("holdfast_scrub_running", "gauge", "Whether a scrub is under way.", |m| u64::from(m.scrub.running.is_some())),
         ("holdfast_scrub_last_finished_seconds", "gauge", "When the last scrub ended, Unix time; 0: never.", |m| {
@@ -196,6 +210,9 @@ pub fn nodes(counted: &[(String, NodeMetrics)]) -> String {
         }),
         ("holdfast_scrub_last_corrupt", "gauge", "Bad copies that the last scrub found.", |m| {
             m.scrub.last.map_or(0, |last| last.corrupt)
+        }),
+        ("holdfast_scrub_last_damaged", "gauge", "Damaged logs and index files that the last scrub found.", |m| {
+            m.scrub.last.map_or(0, |last| last.log_damaged + last.index_damaged)
         }),
         ("holdfast_scrub_last_bytes", "gauge", "Bytes that the last scrub read.", |m| {
             m.scrub.last.map_or(0, |last| last.bytes)

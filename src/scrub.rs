@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::admin::scrub::NodeScrub;
+use crate::admin::scrub::{ClusterScrub, NodeScrub};
 use crate::backup::progress;
 use crate::client::{AdminClient, ClientError};
 
@@ -16,22 +16,22 @@ pub type Finished = BTreeMap<String, u64>;
 
 /// What is finished already.
 pub async fn finished(client: &AdminClient) -> Result<Finished, ClientError> {
-    let nodes: Vec<NodeScrub> = client.get("/v1/scrub").await?;
-    Ok(nodes.into_iter().filter_map(|node| Some((node.node, node.last?.started_ms))).collect())
+    let cluster: ClusterScrub = client.get("/v1/scrub").await?;
+    Ok(cluster.nodes.into_iter().filter_map(|node| Some((node.node, node.last?.started_ms))).collect())
 }
 
 /// Waits until no node that answers is at it; of those in `before` (all that answer, if a scrub was begun) until they
 /// have finished another one than that.
-pub async fn wait(client: &AdminClient, before: Option<&Finished>) -> Result<Vec<NodeScrub>, ClientError> {
+pub async fn wait(client: &AdminClient, before: Option<&Finished>) -> Result<ClusterScrub, ClientError> {
     let bar = progress::bar("scrub", 0);
     loop {
-        let nodes: Vec<NodeScrub> = client.get("/v1/scrub").await?;
-        let (done, total) = progress_of(&nodes, before);
+        let cluster: ClusterScrub = client.get("/v1/scrub").await?;
+        let (done, total) = progress_of(&cluster.nodes, before);
         bar.set_length(total.max(done));
         bar.set_position(done);
-        if nodes.iter().all(|node| is_over(node, before)) {
+        if cluster.nodes.iter().all(|node| is_over(node, before)) {
             bar.finish_and_clear();
-            return Ok(nodes);
+            return Ok(cluster);
         }
         sleep(LOOK_EVERY).await;
     }
@@ -58,11 +58,14 @@ fn progress_of(nodes: &[NodeScrub], before: Option<&Finished>) -> (u64, u64) {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_wire::scrub::ScrubReport;
+
     use super::*;
     use crate::admin::scrub::Findings;
 
     fn findings(started_ms: u64, bytes: u64) -> Option<Findings> {
-        Some(Findings { started_ms, finished_ms: 0, blobs: 1, bytes, corrupt: 0, missing: 0 })
+        let report = ScrubReport { started_ms, blobs: 1, bytes, ..ScrubReport::default() };
+        Some(Findings::from(report))
     }
 
     #[test]

@@ -20,6 +20,9 @@ const LAG_ENTRIES: u64 = 1000;
 /// Below this part of the disk free (1/N), the disk is mentioned.
 const DISK_PART: u64 = 20;
 
+/// A node whose syncs take so long says that its disk is slow, microseconds.
+const SLOW_SYNC_US: u32 = holdfast_replica::task::slow::SLOW_P99_US as u32;
+
 /// Whether a node with a heartbeat of this age counts as alive.
 pub fn is_alive(age_ms: u64) -> bool {
     age_ms <= ALIVE_WITHIN_MS
@@ -233,6 +236,13 @@ impl Status {
                 drain::Progress::Empty { .. } => self.todo(progress.to_string()),
                 progress => self.doing(progress.to_string()),
             }
+        }
+        if let Some(load) = node.load.as_ref().filter(|load| load.sync_us >= SLOW_SYNC_US) {
+            let (short, ms) = (&node.name, load.sync_us / 1000);
+            self.doing(format!(
+                "the disk of {short} is slow (syncs take up to {ms} ms): faster voters lead in its stead"
+            ));
+            self.todo(format!("look after the disk of {short}: who else uses it, is it failing?"));
         }
         if let Some(load) = &node.load
             && load.disk_total_bytes > 0

@@ -81,7 +81,7 @@ fn of_shard(refusal: Refusal) -> S3Error {
     match refusal {
         Refusal::NoSuchBucket => s3_error!(NoSuchBucket),
         Refusal::BucketFrozen => conflict(),
-        Refusal::NoSuchKey | Refusal::Condition(Unmet::Missing) => s3_error!(NoSuchKey),
+        Refusal::NoSuchKey | Refusal::NotKept | Refusal::Condition(Unmet::Missing) => s3_error!(NoSuchKey),
         Refusal::NoSuchVersion => s3_error!(NoSuchVersion, "The specified version does not exist."),
         Refusal::IsMarker => s3_error!(MethodNotAllowed),
         Refusal::Locked => s3_error!(AccessDenied, "Access Denied because object protected by object lock."),
@@ -89,7 +89,7 @@ fn of_shard(refusal: Refusal) -> S3Error {
         Refusal::RetentionPast => s3_error!(InvalidArgument, "The retain until date must be in the future!"),
         Refusal::SameKey => s3_error!(InvalidRequest, "The old and the new key are the same."),
         Refusal::NoSuchUpload => s3_error!(NoSuchUpload),
-        Refusal::Condition(Unmet::Different) => s3_error!(PreconditionFailed),
+        Refusal::Condition(Unmet::Different) | Refusal::InTheWay => s3_error!(PreconditionFailed),
         Refusal::InvalidPart { .. } => s3_error!(InvalidPart),
         Refusal::InvalidPartOrder => s3_error!(InvalidPartOrder),
         Refusal::PartTooSmall { .. } => s3_error!(EntityTooSmall),

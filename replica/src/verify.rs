@@ -72,6 +72,12 @@ pub async fn verify(files: Arc<dyn Files>, data: &Path, engine: Arc<dyn Engine>,
             }
         };
         check_log(&log.group(id), &index, &mut report);
+        match index.reader().unsound() {
+            Ok(problems) => {
+                report.problems.extend(problems.iter().map(|problem| format!("group {id}: the index: {problem}")))
+            }
+            Err(error) => report.problems.push(format!("group {id}: the index: {error}")),
+        }
         if let Err(error) = check_blobs(&blobs, &index, &mut report).await {
             report.problems.push(format!("group {id}: {error}"));
         }

@@ -1,4 +1,4 @@
-//! `holdfast user|group|role|key|policy|bucket|lifecycle|explain|provision`: what a command line asks the admin API.
+//! `holdfast user|group|role|key|policy|bucket|lifecycle|undelete|explain|provision`: what a command line asks the admin API.
 
 use std::path::PathBuf;
 
@@ -32,8 +32,8 @@ pub enum Body {
 }
 
 /// The names of the commands.
-pub const COMMANDS: [&str; 9] =
-    ["user", "group", "role", "key", "policy", "bucket", "lifecycle", "explain", "provision"];
+pub const COMMANDS: [&str; 10] =
+    ["user", "group", "role", "key", "policy", "bucket", "lifecycle", "undelete", "explain", "provision"];
 
 fn named(what: &'static str) -> Arg {
     Arg::new("NAME").required(true).help(what)
@@ -153,6 +153,19 @@ pub fn commands(with: &dyn Fn(Command) -> Command) -> Vec<Command> {
                             .value_parser(clap::value_parser!(u32)),
                     ),
             ),
+        leaf("undelete", "Bring objects back that were deleted or overwritten not long ago, or show which could be")
+            .arg(named("The bucket"))
+            .arg(Arg::new("KEY").num_args(0..).help("Bring these back"))
+            .arg(option("prefix", "TEXT", "All that have this prefix and no object now; with --list: only these"))
+            .arg(
+                option("version", "SEQ", "This one of the key, as --list shows it, rather than the newest")
+                    .conflicts_with("prefix"),
+            )
+            .arg(switch("replace", "Even where the key has an object now, which can be brought back likewise"))
+            .arg(
+                switch("list", "Show what could be brought back; so it is without keys and prefix, too")
+                    .conflicts_with_all(["KEY", "version", "replace"]),
+            ),
         leaf("explain", "Say whether a key may do something, and which statement decides")
             .arg(option("key", "ACCESS-KEY", "The key that asks; anonymous without it"))
             .arg(option("action", "ACTION", "Like s3:GetObject").required(true))
@@ -198,6 +211,10 @@ fn wishes(matches: &ArgMatches) -> Map<String, Value> {
     wish
 }
 
+fn encoded(name: &str) -> percent_encoding::PercentEncode<'_> {
+    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC)
+}
+
 /// The question that a parsed command asks.
 pub fn question(command: &str, matches: &ArgMatches) -> Question {
     let ask = |method, path: String, body| Question { method, path, body };
@@ -216,6 +233,22 @@ pub fn question(command: &str, matches: &ArgMatches) -> Question {
             }
             return ask("POST", "/v1/explain".to_owned(), Body::Json(body));
         }
+        "undelete" => {
+            let (name, prefix) = (text(matches, "NAME").unwrap_or_default(), text(matches, "prefix"));
+            let one = format!("/v1/buckets/{}", encoded(&name));
+            let keys: Vec<&String> = matches.get_many("KEY").unwrap_or_default().collect();
+            if set(matches, "list") || keys.is_empty() && prefix.is_none() {
+                let query = prefix.map(|prefix| format!("?prefix={}", encoded(&prefix))).unwrap_or_default();
+                return ask("GET", one + "/deleted" + &query, Body::None);
+            }
+            let wish = json!({
+                "keys": keys,
+                "prefix": prefix,
+                "version": text(matches, "version"),
+                "replace": set(matches, "replace"),
+            });
+            return ask("POST", one + "/undelete", Body::Json(wish));
+        }
         "provision" => {
             let file = text(matches, "FILE").unwrap_or_default();
             return ask("POST", "/v1/provision".to_owned(), Body::Provision(file.into()));
@@ -229,8 +262,7 @@ pub fn question(command: &str, matches: &ArgMatches) -> Question {
         other => format!("{other}s"),
     };
     let name = text(matches, "NAME").unwrap_or_default();
-    let encoded = percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC);
-    let one = format!("/v1/{plural}/{encoded}");
+    let one = format!("/v1/{plural}/{}", encoded(&name));
     let file = || PathBuf::from(text(matches, "FILE").unwrap_or_default());
     let mut wish = wishes(matches);
     match (command, verb) {

@@ -10,6 +10,7 @@ pub mod explain;
 pub mod limits;
 pub mod print;
 pub mod provision;
+pub mod undelete;
 pub mod view;
 
 use std::sync::Arc;

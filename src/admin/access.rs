@@ -340,7 +340,7 @@ pub(super) fn answer(outcome: Answered) -> Response<Content> {
         | AccessError::Policy { .. }
         | AccessError::BucketName(_)
         | AccessError::File(_) => StatusCode::BAD_REQUEST,
-        AccessError::Operation(OperationError::Refused(_)) => StatusCode::CONFLICT,
+        AccessError::Operation(OperationError::Refused(_) | OperationError::Write(_)) => StatusCode::CONFLICT,
         AccessError::Operation(_) | AccessError::Contention => StatusCode::SERVICE_UNAVAILABLE,
     };
     error(status, &problem.to_string())

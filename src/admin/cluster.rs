@@ -126,9 +126,10 @@ pub fn done(result: Result<(), OperationError>) -> Response<Content> {
 pub fn failed(problem: &OperationError) -> Response<Content> {
     let status = match problem {
         OperationError::NoSuchGroup(_) | OperationError::NoSuchNode(_) => StatusCode::NOT_FOUND,
-        OperationError::NotAVoter { .. } | OperationError::Refused(_) | OperationError::FaultsOff(_) => {
-            StatusCode::CONFLICT
-        }
+        OperationError::NotAVoter { .. }
+        | OperationError::Refused(_)
+        | OperationError::Write(_)
+        | OperationError::FaultsOff(_) => StatusCode::CONFLICT,
         OperationError::NoView
         | OperationError::NoLeader(_)
         | OperationError::Call { .. }

@@ -14,6 +14,7 @@ pub mod openapi;
 pub mod route;
 pub mod scrub;
 pub mod trace;
+pub mod undelete;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ pub fn routes() -> impl Iterator<Item = &'static Route> {
         cluster::ROUTES,
         access::ROUTES,
         limits::ROUTES,
+        undelete::ROUTES,
         fault::ROUTES,
         scrub::ROUTES,
         backup::ROUTES,

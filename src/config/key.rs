@@ -249,6 +249,14 @@ pub const KEYS: &[Key] = &[
     key!("election-min-ms", "MS", "300", REPLICA, "Shortest silence after which a follower stands for election."),
     key!("election-max-ms", "MS", "500", REPLICA, "Longest such silence; also the wait before a node starts."),
     key!(
+        "undelete-minutes",
+        "MINUTES",
+        "60",
+        REPLICA,
+        "How long objects without versions that were deleted or overwritten can be brought back (`holdfast undelete`); \
+         their space is free 5 minutes later, or at once where a disk is nearly full. The same on every node."
+    ),
+    key!(
         "scrub-hours",
         "HOURS",
         "168",

@@ -116,6 +116,8 @@ pub struct Config {
     pub tls: TlsConfig,
     /// Threads that run requests; `None`: as the machine has.
     pub threads: Option<usize>,
+    /// Minutes for which objects that are gone can be brought back.
+    pub undelete_minutes: u64,
     /// Hours between scrubs.
     pub scrub_hours: u64,
     /// Bytes a second that a scrub reads.
@@ -604,6 +606,7 @@ impl Config {
             index: from.index()?,
             cache_bytes: from.number("cache-bytes", 1 << 20, 1 << 40)?,
             raft,
+            undelete_minutes: from.number("undelete-minutes", 0, 60 * 24 * 365)?,
             scrub_hours: from.number("scrub-hours", 1, 24 * 365)?,
             scrub_bytes: from.number("scrub-bytes", 1 << 16, 1 << 40)?,
             enable_faults: from.switch("enable-faults")?,

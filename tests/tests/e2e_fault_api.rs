@@ -39,6 +39,15 @@ async fn order(cluster: &Cluster, through: usize, args: &[&str]) -> Result<Strin
     }
 }
 
+async fn status(cluster: &Cluster, through: usize) -> Result<serde_json::Value, Failure> {
+    match cluster.holdfast(through, &["cluster", "status", "-o", "json"]).await? {
+        (Some(0), printed) => {
+            serde_json::from_str(&printed).map_err(|error| Failure::new(format!("{error}: {printed}")))
+        }
+        (code, printed) => Err(Failure::new(format!("holdfast cluster status: {code:?}: {printed}"))),
+    }
+}
+
 /// Every file of a node, with its bytes.
 fn everything(cluster: &mut Cluster, at: usize) -> BTreeMap<PathBuf, Vec<u8>> {
     let files = cluster.node(at).files();
@@ -174,6 +183,58 @@ async fn a_partitioned_node_serves_nothing_strong_and_a_slow_disk_stops_nobody()
             expect(&mut s3, call, StatusCode::OK).await?;
         }
         order(cluster, 0, &["restore", "n3"]).await?;
+        cluster.ready().await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_with_a_slow_disk_hands_over_and_gets_nothing_back_while_it_is_slow() {
+    on_cluster(options(), async |cluster| -> Test {
+        let mut s3 = raw(cluster, 0);
+        expect(&mut s3, Call::bucket(Method::PUT, "bkt"), StatusCode::OK).await?;
+        let first = status(cluster, 0).await?;
+        let led = |status: &serde_json::Value, node: u64| {
+            let groups = status["groups"].as_array().cloned().unwrap_or_default();
+            groups.iter().filter(|group| group["leader"] == node).count()
+        };
+        let terms = |status: &serde_json::Value| {
+            let groups = status["groups"].as_array().cloned().unwrap_or_default();
+            groups.iter().map(|group| group["term"].as_u64().unwrap_or(0)).sum::<u64>()
+        };
+        let slow = (1..=3).max_by_key(|node| led(&first, *node)).unwrap_or(1);
+        let (had, before) = (led(&first, slow), terms(&first));
+        assert!(had > 0, "{first}");
+        let name = format!("n{slow}");
+        let asked = (slow as usize) % 3;
+        order(cluster, asked, &["slow-disk", &name, "--ms", "300"]).await?;
+        let began = Instant::now();
+        let mut number = 0;
+        loop {
+            let call = Call::object(Method::PUT, "bkt", &format!("d{}/k{number}", number % 16)).body("slow");
+            number += 1;
+            expect(&mut s3, call, StatusCode::OK).await?;
+            let now = status(cluster, asked).await?;
+            if led(&now, slow) == 0 {
+                assert!(now["doing"].to_string().contains("slow"), "{now}");
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "a slow disk still leads: {now}");
+        }
+        // Writes take what they take on fast disks, and nothing goes to and fro.
+        let quick = Instant::now();
+        for number in 0..20 {
+            let call = Call::object(Method::PUT, "bkt", &format!("d{}/quick", number % 16)).body("quick");
+            expect(&mut s3, call, StatusCode::OK).await?;
+        }
+        let each = quick.elapsed() / 20;
+        assert!(each < Duration::from_millis(250), "a write still takes {each:?}");
+        let last = status(cluster, asked).await?;
+        assert_eq!(led(&last, slow), 0, "it got something back: {last}");
+        let elections = terms(&last) - before;
+        assert!(elections <= 2 * had as u64, "{elections} elections for {had} leaderships");
+        order(cluster, asked, &["restore", &name]).await?;
         cluster.ready().await?;
         Ok(())
     })

@@ -84,7 +84,8 @@ async fn what_rots_is_found_and_repaired() {
         let finished = || async {
             let (_, printed) =
                 cluster.holdfast(0, &["scrub", "status", "-o", "json"]).await.map_err(|e| e.to_string())?;
-            let nodes: serde_json::Value = serde_json::from_str(&printed).map_err(|error| error.to_string())?;
+            let cluster: serde_json::Value = serde_json::from_str(&printed).map_err(|error| error.to_string())?;
+            let nodes = &cluster["nodes"];
             let blobs: Vec<u64> =
                 nodes.as_array().into_iter().flatten().filter_map(|n| n["last"]["blobs"].as_u64()).collect();
             let idle = nodes.as_array().is_some_and(|nodes| nodes.iter().all(|node| node["running"].is_null()));
@@ -92,6 +93,10 @@ async fn what_rots_is_found_and_repaired() {
             if idle && blobs.len() == 3 && blobs[0] == OBJECTS && blobs[2] == OBJECTS { Ok(()) } else { Err(printed) }
         };
         wait::until("scrubs to end", Duration::from_secs(30), finished).await?;
+        let (code, printed) = cluster.holdfast(0, &["scrub", "status"]).await?;
+        assert_eq!(code, Some(0), "{printed}");
+        assert!(printed.starts_with("scrub idle; ") && printed.contains("everything was read by "), "{printed}");
+        assert!(printed.lines().skip(1).all(|line| line.contains(" log entries, ")), "{printed}");
         // Repaired: the same disk is sound again.
         let probe = || async {
             let corrupt = cluster.metric(1, "holdfast_blob_missing").await.map_err(|error| error.to_string())?;

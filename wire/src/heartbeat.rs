@@ -66,7 +66,7 @@ pub struct Load {
     pub disk_free: u64,
     /// All bytes of it.
     pub disk_total: u64,
-    /// Moving average of a log sync, µs.
+    /// Moving average of a log sync, µs; of a node whose disk is slow the 99th percentile.
     pub sync_us: u32,
 }
 

@@ -12,6 +12,7 @@ pub mod bucket;
 pub mod condition;
 pub mod configuration;
 pub mod context;
+pub mod deleted;
 pub mod due;
 pub mod error;
 pub mod fault;

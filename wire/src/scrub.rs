@@ -38,4 +38,16 @@ pub struct ScrubReport {
     pub corrupt: u64,
     /// Blobs that should be here and are not: handed to repair.
     pub missing: u64,
+    /// Blobs that repair made whole meanwhile.
+    pub repaired: u64,
+    /// Bytes there are to be read, as of its beginning.
+    pub total_bytes: u64,
+    /// Log entries read again.
+    pub log_entries: u64,
+    /// Groups whose log cannot be read to its end.
+    pub log_damaged: u64,
+    /// Files of the index read again.
+    pub index_files: u64,
+    /// Those of them that do not verify.
+    pub index_damaged: u64,
 }

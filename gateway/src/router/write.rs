@@ -253,7 +253,7 @@ fn moved_to(write: &mut Write, id: BucketId, same_shard: impl Fn() -> bool) -> b
             amend.bucket = id;
             true
         }
-        Write::Copy(_) | Write::CopyPart(_) => false,
+        Write::Copy(_) | Write::CopyPart(_) | Write::Undelete(_) => false,
     }
 }
 

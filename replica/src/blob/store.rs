@@ -174,6 +174,11 @@ impl BlobStore {
         self.0.check_space()
     }
 
+    /// What is to stay free of a file system of so many bytes.
+    pub fn reserve(&self, total: u64) -> u64 {
+        self.0.options.reserve.min(total / 20)
+    }
+
     /// Up to `limit` blobs of a group in the order of their ids, behind `after`. An empty page is the last one.
     pub async fn list(&self, group: GroupId, after: Option<BlobId>, limit: usize) -> Result<Vec<Held>, BlobError> {
         let shared = self.0.clone();

@@ -117,6 +117,11 @@ pub enum Command {
         /// The step.
         step: QuotaStep,
     },
+    /// Lets go of what is kept of objects that went before this, oldest first. Bounded per command; to be repeated.
+    Forget {
+        /// Unix milliseconds.
+        before_ms: u64,
+    },
 }
 
 /// A step of sharing out a quota.

@@ -16,6 +16,7 @@
 //! 08  Requests     log index u64                                   request id, time, outcome
 //! 09  Identities   –                                               users, groups, roles, policies, keys (root)
 //! 0a  Allowances   bucket u64                                      round, the shard's share of the bucket's quota
+//! 0b  Kept         –                                               objects and bytes in Deleted
 //! 10  Objects      bucket u64 | key                                summary, detail
 //! 11  Versions     bucket u64 | key escaped | ~group u32 | ~index u64   summary, detail (newest first)
 //! 12  Uploads      bucket u64 | key escaped | time u64 | upload    upload
@@ -26,6 +27,8 @@
 //! 17  Nulls        bucket u64 | key                                seq of the version `null` in Versions
 //! 20  Blobs        blob u128                                       references, bytes, since when in the trash
 //! 21  Trash        time u64 | blob u128                            (empty)
+//! 22  Deleted      bucket u64 | key escaped | ~group u32 | ~index u64   since when and why, summary, detail (newest first)
+//! 23  DeletedAt    time u64 | bucket u64 | 00 | key escaped | group u32 | index u64   (empty)
 //! 30  Expiry       time u64 | bucket u64 | 00 | key escaped | group u32 | index u64   (empty)
 //!                  time u64 | bucket u64 | 01 | upload u128                           (empty)
 //! 31  Reindex      bucket u64                                      how far the rows of new rules are made
@@ -61,6 +64,8 @@ pub enum Table {
     Identities = 0x09,
     /// Shares of quotas.
     Allowances = 0x0a,
+    /// How much is kept of what is gone.
+    Kept = 0x0b,
     /// Current objects.
     Objects = 0x10,
     /// Versions that are not the current object: older ones, and delete markers.
@@ -81,6 +86,10 @@ pub enum Table {
     Blobs = 0x20,
     /// Blobs without references, by time.
     Trash = 0x21,
+    /// Objects that are gone and can be brought back.
+    Deleted = 0x22,
+    /// The same by time.
+    DeletedAt = 0x23,
     /// What lifecycle rules make go, by time.
     Expiry = 0x30,
     /// Buckets whose rules have changed.
@@ -150,10 +159,33 @@ pub fn null(bucket: BucketId, key: &[u8]) -> Suffix {
 
 /// A key of [`Table::Versions`].
 pub fn version(bucket: BucketId, key: &[u8], seq: Seq) -> Suffix {
-    let mut suffix = versions_of(bucket, key);
+    newest_first(versions_of(bucket, key), seq)
+}
+
+fn newest_first(mut suffix: Suffix, seq: Seq) -> Suffix {
     suffix.extend_from_slice(&(!seq.group.0).to_be_bytes());
     suffix.extend_from_slice(&(!seq.index).to_be_bytes());
     suffix
+}
+
+/// A key of [`Table::Deleted`].
+pub fn deleted(bucket: BucketId, key: &[u8], seq: Seq) -> Suffix {
+    newest_first(deleted_of(bucket, key), seq)
+}
+
+/// The beginning of the keys of all that is kept of one object key.
+pub fn deleted_of(bucket: BucketId, key: &[u8]) -> Suffix {
+    suffix(Table::Deleted, &[&bucket.0.to_be_bytes(), &escape(key), &[0, 0]])
+}
+
+/// The beginning of the keys of all that is kept of object keys with a prefix.
+pub fn deleted_with(bucket: BucketId, prefix: &[u8]) -> Suffix {
+    suffix(Table::Deleted, &[&bucket.0.to_be_bytes(), &escape(prefix)])
+}
+
+/// A key of [`Table::DeletedAt`].
+pub fn deleted_at(time_ms: u64, bucket: BucketId, key: &[u8], seq: Seq) -> Suffix {
+    at_time(Table::DeletedAt, time_ms, bucket, &What::Version(key.to_vec(), seq))
 }
 
 /// The beginning of the keys of all versions of one object key.
@@ -166,7 +198,7 @@ pub fn versions(bucket: BucketId, prefix: &[u8]) -> Suffix {
     suffix(Table::Versions, &[&bucket.0.to_be_bytes(), &escape(prefix)])
 }
 
-/// The object key in a key that [`version`] made.
+/// The object key in a key that [`version`] or [`deleted`] made.
 pub fn read_version_key(suffix: &[u8]) -> Option<Vec<u8>> {
     unescape(suffix.get(BEFORE_KEY..suffix.len().checked_sub(VERSION_TAIL)?)?)
 }
@@ -183,7 +215,7 @@ fn unescape(escaped: &[u8]) -> Option<Vec<u8>> {
     Some(key)
 }
 
-/// What a row of [`Table::Expiry`] is about.
+/// What a row of [`Table::Expiry`] or [`Table::DeletedAt`] is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A version: its key and number.
@@ -192,7 +224,7 @@ pub enum What {
     Upload(UploadId),
 }
 
-/// A row of [`Table::Expiry`].
+/// A row of [`Table::Expiry`] or [`Table::DeletedAt`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
     /// When it is looked at, Unix milliseconds.
@@ -205,7 +237,11 @@ pub struct Expiry {
 
 /// A key of [`Table::Expiry`].
 pub fn expiry(time_ms: u64, bucket: BucketId, what: &What) -> Suffix {
-    let mut suffix = suffix(Table::Expiry, &[&time_ms.to_be_bytes(), &bucket.0.to_be_bytes()]);
+    at_time(Table::Expiry, time_ms, bucket, what)
+}
+
+fn at_time(table: Table, time_ms: u64, bucket: BucketId, what: &What) -> Suffix {
+    let mut suffix = suffix(table, &[&time_ms.to_be_bytes(), &bucket.0.to_be_bytes()]);
     match what {
         What::Version(key, seq) => {
             suffix.push(0);
@@ -227,7 +263,7 @@ pub fn expiry_from(time_ms: u64) -> Suffix {
     suffix(Table::Expiry, &[&time_ms.to_be_bytes()])
 }
 
-/// The inverse of [`expiry`].
+/// The inverse of [`expiry`] and [`deleted_at`].
 pub fn read_expiry(suffix: &[u8]) -> Option<Expiry> {
     let (time, rest) = suffix.get(1..)?.split_first_chunk::<8>()?;
     let (bucket, rest) = rest.split_first_chunk::<8>()?;
@@ -299,7 +335,7 @@ pub fn timed(table: Table, time_ms: u64, id: u128) -> Suffix {
     suffix(table, &[&time_ms.to_be_bytes(), &id.to_be_bytes()])
 }
 
-/// The first key of [`Table::Trash`] or [`Table::FinishedAt`] that is not older than this.
+/// The first key of [`Table::Trash`], [`Table::FinishedAt`] or [`Table::DeletedAt`] that is not older than this.
 pub fn timed_from(table: Table, time_ms: u64) -> Suffix {
     suffix(table, &[&time_ms.to_be_bytes()])
 }

@@ -7,6 +7,7 @@
 pub mod apply;
 mod chunk;
 pub mod command;
+mod deleted;
 mod due;
 pub mod engine;
 mod key;
@@ -17,6 +18,7 @@ mod requests;
 mod resident;
 mod rows;
 mod snapshot;
+mod sound;
 pub mod transplant;
 mod versions;
 
@@ -48,7 +50,7 @@ use crate::position::Position;
 pub use apply::Effects;
 pub use page::UploadPage;
 pub use reader::Reader;
-pub use record::{Root, Usage};
+pub use record::{Kept, Root, Usage};
 pub use snapshot::{IndexSnapshot, Installer};
 
 /// Why the index cannot go on. The node must stop: its state is rebuilt from log and peers, never guessed.
@@ -271,6 +273,11 @@ impl Index {
     pub fn usages(&self) -> Vec<BucketUsage> {
         let state = self.0.state.read();
         state.resident.usage.iter().map(|(bucket, usage)| BucketUsage { bucket: *bucket, usage: *usage }).collect()
+    }
+
+    /// What is kept of objects that are gone.
+    pub fn kept(&self) -> Kept {
+        self.0.state.read().resident.kept
     }
 
     /// See [`Reader::object`].

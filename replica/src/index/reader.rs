@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use holdfast_wire::bucket::Bucket;
+use holdfast_wire::deleted::{DeletedPage, ListDeleted};
 use holdfast_wire::due::Due;
 use holdfast_wire::id::{BlobId, BucketId, ObjectKey, UploadId};
 use holdfast_wire::object::{Object, Part, Upload};
@@ -11,12 +12,14 @@ use holdfast_wire::request::{GetObject, ListObjects, ListPage, ListUploads, List
 use holdfast_wire::usage::Share;
 
 use super::IndexError;
+use super::deleted;
 use super::due;
 use super::engine::{Space, View, behind};
 use super::key::{self, PREFIX, Table};
 use super::page::{self, UploadPage};
 use super::record::{self, Allowance, BlobRow, Progress};
 use super::rows::{Rows, read};
+use super::sound;
 use super::versions;
 
 /// One group as it was when the reader was made. An object's inline body is there as long as the reader.
@@ -94,6 +97,23 @@ impl Reader {
     /// What a bucket's rules will make go, in the order of their times, at most `limit`; and whether there is more.
     pub fn due(&self, bucket: &Bucket, limit: u32) -> Result<(Vec<Due>, bool), IndexError> {
         due::page(self.rows(), bucket, limit)
+    }
+
+    /// Objects that are gone and kept.
+    pub fn deleted(&self, list: &ListDeleted) -> Result<DeletedPage, IndexError> {
+        deleted::page(self.rows(), list)
+    }
+
+    /// What does not fit together, a sentence each, at most a few; nothing in a sound index. Reads all rows.
+    pub fn unsound(&self) -> Result<Vec<String>, IndexError> {
+        sound::problems(self.rows())
+    }
+
+    /// Whether something is kept that went before that time, Unix milliseconds.
+    pub fn is_forgettable(&self, before_ms: u64) -> Result<bool, IndexError> {
+        let to = key::timed_from(Table::DeletedAt, before_ms);
+        let first = self.rows().range(Space::Records, &key::table(Table::DeletedAt), &to).next();
+        Ok(first.transpose()?.is_some())
     }
 
     /// Whether not all that a bucket held before its rules is in the expiry index yet.

@@ -4,13 +4,15 @@
 //! every record   01 | postcard(fields in the order of the struct)
 //! Objects, Versions  01 | postcard(Summary) | postcard(Detail)  listings decode the first alone
 //! Membership     01 | as the raft adapter encoded it
-//! Trash, FinishedAt, Gone   01
+//! Deleted        01 | postcard(since when, why) | postcard(Summary) | postcard(Detail)
+//! Trash, FinishedAt, DeletedAt, Gone   01
 //! Bodies         the bytes themselves, no version byte (their table id is the version)
 //! ```
 //! The first byte is the record's version. Postcard: varint LEB128 for integers above `u8`, `u128` ids included, lengths
 //! before strings and sequences, one byte of 0 or 1 before an option, an enum's variant number before its fields.
 
 use bytes::Bytes;
+use holdfast_wire::deleted::Why;
 use holdfast_wire::heartbeat::Layout;
 use holdfast_wire::id::{BucketId, ClusterId, Epoch, NodeId, ObjectKey, RequestId, Seq, VersionId};
 use holdfast_wire::object::{Checksum, Detail, Object, Summary};
@@ -22,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::command::Outcome;
 use crate::position::Position;
 
+pub use holdfast_wire::deleted::Kept;
 pub use holdfast_wire::usage::Usage;
 
 /// The version of every record.
@@ -143,6 +146,15 @@ pub struct BlobRow {
     pub trashed_ms: Option<u64>,
 }
 
+/// How an object went that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaving {
+    /// When, Unix milliseconds.
+    pub since_ms: u64,
+    /// Why.
+    pub why: Why,
+}
+
 /// The bytes of a record.
 pub fn encode<T: Serialize>(record: &T) -> Bytes {
     postcard::to_extend(record, vec![VERSION]).expect("a record is always encodable").into()
@@ -167,6 +179,23 @@ pub fn decode_object(bytes: &[u8]) -> Result<Object, NotARecord> {
     let (summary, rest) = postcard::take_from_bytes::<Summary>(body(bytes)?).map_err(|_| NotARecord)?;
     let (detail, rest) = postcard::take_from_bytes::<Detail>(rest).map_err(|_| NotARecord)?;
     if rest.is_empty() { Ok(Object { summary, detail }) } else { Err(NotARecord) }
+}
+
+/// The bytes of an object that is gone.
+pub fn encode_deleted(leaving: Leaving, object: &Object) -> Bytes {
+    let mut bytes = Vec::with_capacity(192);
+    bytes.push(VERSION);
+    let bytes = postcard::to_extend(&leaving, bytes).expect("two numbers are always encodable");
+    let bytes = postcard::to_extend(&object.summary, bytes).expect("a summary is always encodable");
+    postcard::to_extend(&object.detail, bytes).expect("a detail is always encodable").into()
+}
+
+/// The object that is gone behind `bytes`.
+pub fn decode_deleted(bytes: &[u8]) -> Result<(Leaving, Object), NotARecord> {
+    let (leaving, rest) = postcard::take_from_bytes::<Leaving>(body(bytes)?).map_err(|_| NotARecord)?;
+    let (summary, rest) = postcard::take_from_bytes::<Summary>(rest).map_err(|_| NotARecord)?;
+    let (detail, rest) = postcard::take_from_bytes::<Detail>(rest).map_err(|_| NotARecord)?;
+    if rest.is_empty() { Ok((leaving, Object { summary, detail })) } else { Err(NotARecord) }
 }
 
 /// What a listing shows of the object behind `bytes`.

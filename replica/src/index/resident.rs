@@ -9,7 +9,7 @@ use holdfast_wire::identity::Identities;
 
 use super::IndexError;
 use super::key::{self, Table};
-use super::record::{self, Root, Shard, Usage};
+use super::record::{self, Kept, Root, Shard, Usage};
 use super::rows::{Rows, read};
 
 /// Buckets, usage, and what the group is.
@@ -21,6 +21,8 @@ pub struct Resident {
     pub names: BTreeMap<BucketName, BucketId>,
     /// Usage by bucket.
     pub usage: BTreeMap<BucketId, Usage>,
+    /// What is kept of objects that are gone.
+    pub kept: Kept,
     /// What the shard holds; `None`: whatever it is asked for.
     pub shard: Option<Shard>,
     /// Root's own state; `None` before genesis and in shards.
@@ -36,6 +38,8 @@ pub struct ResidentChanges {
     pub buckets: BTreeMap<BucketId, Option<Arc<Bucket>>>,
     /// Usage set or removed.
     pub usage: BTreeMap<BucketId, Option<Usage>>,
+    /// What is kept now of objects that are gone.
+    pub kept: Option<Kept>,
     /// The shard's new range.
     pub shard: Option<Shard>,
     /// Root's new state.
@@ -48,6 +52,7 @@ impl Resident {
     /// Reads it from the tables.
     pub fn load(rows: Rows<'_>) -> Result<Self, IndexError> {
         let mut changes = ResidentChanges {
+            kept: rows.record(&key::table(Table::Kept))?,
             shard: rows.record(&key::table(Table::Shard))?,
             root: rows.record(&key::table(Table::Root))?.map(Arc::new),
             identities: rows.record(&key::table(Table::Identities))?.map(Arc::new),
@@ -85,6 +90,7 @@ impl Resident {
                 None => self.usage.remove(&id),
             };
         }
+        self.kept = changes.kept.unwrap_or(self.kept);
         self.shard = changes.shard.or(self.shard);
         self.root = changes.root.or(self.root.take());
         if let Some(identities) = changes.identities {

@@ -19,6 +19,7 @@ mod model;
 mod quotas;
 mod root;
 mod support;
+mod undelete;
 mod versions;
 mod writes;
 

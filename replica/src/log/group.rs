@@ -175,6 +175,29 @@ impl GroupLog {
         }
     }
 
+    /// Reads entries from `from` on back from their files, cached or not, up to `max_bytes` of payload but at least one;
+    /// nothing when there are none. Blocks; fails as [`read`](Self::read) does.
+    pub fn reread(&self, from: u64, max_bytes: usize) -> io::Result<Option<Reread>> {
+        loop {
+            let (planned, seen) = {
+                let memory = self.group.memory.lock();
+                (memory.plan_stored(from, max_bytes), (memory.range().0, memory.truncations()))
+            };
+            let error = match read::fetch(planned, |generation| self.owner.shared.segment(generation)) {
+                Ok(entries) => {
+                    let bytes = entries.iter().map(|entry| entry.payload.len() as u64).sum();
+                    let count = entries.len() as u64;
+                    return Ok(entries.last().map(|last| Reread { next: last.position.index + 1, count, bytes }));
+                }
+                Err(error) => error,
+            };
+            let memory = self.group.memory.lock();
+            if (memory.range().0, memory.truncations()) == seen {
+                return Err(error);
+            }
+        }
+    }
+
     /// Has `listener` told of this group's entries right after they are durable. It is called from the writer's task
     /// and must not block.
     pub fn set_durable_listener(&self, listener: DurableListener) {
@@ -201,6 +224,17 @@ impl GroupLog {
         }
         wait(result).await
     }
+}
+
+/// Entries that were read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reread {
+    /// The index behind the last of them.
+    pub next: u64,
+    /// How many.
+    pub count: u64,
+    /// Bytes of their payloads.
+    pub bytes: u64,
 }
 
 fn channel() -> (Done, oneshot::Receiver<io::Result<()>>) {

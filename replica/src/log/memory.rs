@@ -214,6 +214,31 @@ impl Memory {
         planned
     }
 
+    /// The same of what is durable, in a file though it be cached: to read again what was written. Nothing while a
+    /// truncation is under way.
+    pub fn plan_stored(&self, from: u64, max: usize) -> Vec<Planned> {
+        if self.written.truncations != self.truncations {
+            return Vec::new();
+        }
+        let from = from.max(self.first).max(self.written.first);
+        let to = self.unwritten.min(self.written.next()).min(self.next);
+        let mut planned = Vec::new();
+        let mut left = max;
+        let mut run = self.runs.partition_point(|run| run.from <= from).saturating_sub(1);
+        for index in from..to {
+            while self.runs.get(run + 1).is_some_and(|next| next.from <= index) {
+                run += 1;
+            }
+            let place = self.written.places[(index - self.written.first) as usize];
+            if place.len as usize > left && !planned.is_empty() {
+                break;
+            }
+            left = left.saturating_sub(place.len as usize);
+            planned.push(Planned::Stored(Position { index, ..self.runs[run].position }, place));
+        }
+        planned
+    }
+
     /// Called when something of this group became durable: what of it may leave the cache from now on.
     pub fn settle(&mut self) {
         // While a truncation is under way, an index may mean different entries in the two views.

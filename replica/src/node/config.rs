@@ -41,6 +41,8 @@ pub struct NodeConfig {
     pub log_retain_bytes: u64,
     /// Log entries kept likewise, per group.
     pub log_retain_entries: u64,
+    /// How long objects that are gone can be brought back.
+    pub undelete: Duration,
     /// How long bytes that nothing names any more are kept.
     pub gc_grace: Duration,
     /// Between two rounds of the collector.
@@ -70,6 +72,7 @@ impl Default for NodeConfig {
             log: LogOptions::default(),
             log_retain_bytes: 256 << 20,
             log_retain_entries: 50_000,
+            undelete: Duration::from_secs(3600),
             gc_grace: Duration::from_secs(300),
             gc_every: Duration::from_secs(15),
             scrub_every: Duration::from_secs(7 * 24 * 3600),

@@ -43,6 +43,7 @@ fn bucket_of(read: &Read) -> Option<BucketId> {
         Read::ListVersions(list) => Some(list.bucket),
         Read::ListUploads(list) => Some(list.bucket),
         Read::ListParts { bucket, .. } | Read::Due { bucket, .. } => Some(*bucket),
+        Read::Deleted(list) => Some(list.bucket),
         Read::Usage { bucket } => *bucket,
     }
 }
@@ -95,6 +96,10 @@ async fn answer(host: &Arc<Host>, group: &Arc<Group>, read: Read) -> Answer {
         }
         Read::Usage { bucket: Some(bucket) } => {
             done(Response::Usage(vec![BucketUsage { bucket, usage: index.usage(bucket) }]))
+        }
+        Read::Deleted(list) => {
+            let page = index.reader().deleted(&list).map_err(super::unavailable)?;
+            done(Response::Deleted(Box::new(page)))
         }
         Read::Usage { bucket: None } => done(Response::Usage(index.usages())),
         Read::Due { bucket, limit } => {

@@ -42,7 +42,8 @@ pub async fn write(host: &Host, request: WriteRequest, deadline: Instant) -> Res
         | Write::Rename(_)
         | Write::Amend(_)
         | Write::CompleteUpload(_)
-        | Write::AbortUpload { .. } => {}
+        | Write::AbortUpload { .. }
+        | Write::Undelete(_) => {}
     }
     let bounded = bucket.configuration.quota.is_some();
     let mut full = false;

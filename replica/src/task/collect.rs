@@ -1,5 +1,6 @@
 //! Reclaims blobs that no entry names any more, after a grace: those that the index put into its trash, and orphans of
-//! uploads that were never committed. Leaders also have the index forget old trash and finished uploads.
+//! uploads that were never committed. Leaders also have the index forget old trash and finished uploads, and let go of
+//! objects that could have been brought back for long enough.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,14 +30,25 @@ const AFRESH_EVERY: u64 = 240;
 /// Rows and files looked at in one go.
 const PAGE: usize = 1000;
 
+/// Between two commands of one look: clients go first.
+const PAUSE: Duration = Duration::from_millis(20);
+/// How long one look may propose commands that let go of objects.
+const FORGET_FOR: Duration = Duration::from_secs(10);
+
 /// What was reclaimed since the start.
 #[derive(Debug, Default)]
 pub struct Collected {
+    forgotten: AtomicU64,
     trash: AtomicU64,
     orphans: AtomicU64,
 }
 
 impl Collected {
+    /// Objects that cannot be brought back any more.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten.load(Ordering::Relaxed)
+    }
+
     /// Blobs removed that nothing named any more.
     pub fn trash(&self) -> u64 {
         self.trash.load(Ordering::Relaxed)
@@ -66,6 +78,11 @@ pub async fn run(host: Arc<Host>) {
             continue;
         }
         for group in host.groups() {
+            if group.leads()
+                && let Err(error) = forget(&host, &group).await
+            {
+                tracing::debug!(group = %group.id(), error, "objects that are gone stay for longer");
+            }
             if let Err(error) = empty_trash(&host, &group, &mut emptied).await {
                 tracing::warn!(group = %group.id(), error, "the trash was not emptied");
             }
@@ -84,6 +101,37 @@ pub async fn run(host: Arc<Host>) {
             }
         }
     }
+}
+
+/// Lets go of objects that have been gone for longer than they are kept; of all of them where a member's disk is nearly
+/// full: whoever deletes there needs the room.
+async fn forget(host: &Host, group: &Group) -> Result<(), String> {
+    let full = host.blobs().check_space().is_err() || a_member_is_full(host, group);
+    let grace = if full { 0 } else { host.config().undelete.as_millis() as u64 };
+    let before_ms = host.seams().clock.unix_millis().saturating_sub(grace);
+    let until = Instant::now() + FORGET_FOR;
+    while group.index().reader().is_forgettable(before_ms).map_err(|error| error.to_string())? && Instant::now() < until
+    {
+        let kept = group.index().kept().objects;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let forgotten = group.propose(None, Command::Forget { before_ms }, AckMode::Majority, deadline).await;
+        forgotten.map_err(|error| error.to_string())?;
+        let gone = kept.saturating_sub(group.index().kept().objects);
+        host.collected().forgotten.fetch_add(gone, Ordering::Relaxed);
+        sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Whether another member has told that its disk is as full as the blob store lets it become.
+fn a_member_is_full(host: &Host, group: &Group) -> bool {
+    let voters = group.status(0).voters;
+    host.neighbours().all().iter().any(|(heartbeat, _)| {
+        let load = heartbeat.load;
+        voters.contains(&heartbeat.node.id)
+            && load.disk_total > 0
+            && load.disk_free < host.blobs().reserve(load.disk_total)
+    })
 }
 
 async fn empty_trash(host: &Host, group: &Group, emptied: &mut Emptied) -> Result<(), String> {

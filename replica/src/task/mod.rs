@@ -10,6 +10,7 @@
 //! | [`lifecycle`] | what lifecycle rules say is over goes |
 //! | [`collect`] | what nothing names any more goes, after its grace |
 //! | [`scrub`] | what lies here is read again, from time to time |
+//! | [`slow`] | whoever leads has a disk that keeps up |
 //! | [`root`] | what root has begun is finished; the map follows the nodes |
 
 pub mod collect;
@@ -19,5 +20,6 @@ pub mod members;
 pub mod repair;
 pub mod root;
 pub mod scrub;
+pub mod slow;
 pub mod spread;
 pub mod trim;

@@ -1,8 +1,12 @@
 //! Reads every blob that the index names, block by block, so that a copy that has rotted is found while others are good.
-//! What it finds bad or missing goes to [`repair`](super::repair).
+//! What it finds bad or missing goes to [`repair`](super::repair). Then it reads the log's entries and the index's files
+//! again, which nobody else may do before the restart that needs them: what is damaged there is told, and the node is to
+//! be replaced (its directory emptied, from which its peers make it whole).
 //!
 //! It runs by schedule or by order, no faster than it is allowed to, and goes on after a restart where it was: its place
 //! and its last report are in `DATA/scrub`.
+
+mod stored;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,6 +44,53 @@ struct Kept {
     last: Option<ScrubReport>,
     /// The last blob that was looked at, while one is under way.
     at: Option<(GroupId, BlobId)>,
+    /// What repair had done when it began; of this process alone.
+    #[serde(skip)]
+    repaired_before: u64,
+}
+
+/// As it was kept before logs and indexes were read, too.
+#[derive(Clone, Copy, Deserialize)]
+struct KeptBefore {
+    running: Option<ReportBefore>,
+    last: Option<ReportBefore>,
+    at: Option<(GroupId, BlobId)>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct ReportBefore {
+    started_ms: u64,
+    finished_ms: u64,
+    blobs: u64,
+    bytes: u64,
+    corrupt: u64,
+    missing: u64,
+}
+
+impl From<ReportBefore> for ScrubReport {
+    fn from(before: ReportBefore) -> Self {
+        let ReportBefore { started_ms, finished_ms, blobs, bytes, corrupt, missing } = before;
+        Self { started_ms, finished_ms, blobs, bytes, corrupt, missing, ..Self::default() }
+    }
+}
+
+/// The first byte of the file; before there was one, it began with whether a scrub was under way: 0 or 1.
+const VERSION: u8 = 2;
+
+impl Kept {
+    fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(self, vec![VERSION]).expect("numbers are always encodable")
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        match bytes.split_first() {
+            Some((&VERSION, rest)) => postcard::from_bytes(rest).ok(),
+            _ => {
+                let KeptBefore { running, last, at } = postcard::from_bytes(bytes).ok()?;
+                Some(Self { running: running.map(Into::into), last: last.map(Into::into), at, ..Self::default() })
+            }
+        }
+    }
 }
 
 impl Scrub {
@@ -61,6 +112,13 @@ impl Scrub {
             && kept.last.is_some_and(|last| now_ms.saturating_sub(last.finished_ms) >= every.as_millis() as u64)
     }
 
+    /// Adds to what the one under way has found.
+    fn note(&self, change: impl FnOnce(&mut ScrubReport)) {
+        if let Some(running) = &mut self.kept.lock().running {
+            change(running);
+        }
+    }
+
     fn count(&self, at: (GroupId, BlobId), change: impl FnOnce(&mut ScrubReport)) -> u64 {
         let mut kept = self.kept.lock();
         kept.at = Some(at);
@@ -76,8 +134,7 @@ fn path(host: &Host) -> PathBuf {
 
 fn save(host: &Host) {
     let kept = *host.scrub().kept.lock();
-    let bytes = postcard::to_allocvec(&kept).expect("numbers are always encodable");
-    if let Err(error) = file::replace(host.files(), &path(host), &bytes) {
+    if let Err(error) = file::replace(host.files(), &path(host), &kept.encode()) {
         tracing::warn!(%error, "the place of the scrub was not kept: after a restart it goes on further back");
     }
 }
@@ -86,7 +143,7 @@ fn load(host: &Host) {
     let found = file::read(host.files(), &path(host)).ok().flatten();
     let now = host.seams().clock.unix_millis();
     // Without a report this is a new directory, or the file is damaged: as if one had just ended with nothing to see.
-    let kept = found.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or(Kept {
+    let kept = found.and_then(|bytes| Kept::decode(&bytes)).unwrap_or(Kept {
         last: Some(ScrubReport { started_ms: now, finished_ms: now, ..ScrubReport::default() }),
         ..Kept::default()
     });
@@ -114,25 +171,48 @@ async fn scrub(host: &Host) {
     tracing::info!(resumed = begin.is_some(), "a scrub has begun");
     let mut groups = host.groups();
     groups.sort_by_key(|group| group.id());
-    for group in groups {
+    if begin.is_none() {
+        let total = groups.iter().map(|group| named_bytes(group)).sum();
+        host.scrub().kept.lock().repaired_before = repaired(host);
+        host.scrub().note(|report| report.total_bytes = total);
+    }
+    for group in &groups {
         let after = match begin {
             Some((of, _)) if group.id() < of => continue,
             Some((of, blob)) if group.id() == of => Some(blob),
             _ => None,
         };
-        if let Err(error) = scrub_group(host, &group, after).await {
+        if let Err(error) = scrub_group(host, group, after).await {
             tracing::warn!(group = %group.id(), error, "a group could not be scrubbed");
         }
     }
+    stored::log(host, &groups).await;
+    stored::index(host).await;
     let report = {
         let mut kept = host.scrub().kept.lock();
-        let report =
-            kept.running.take().map(|report| ScrubReport { finished_ms: host.seams().clock.unix_millis(), ..report });
+        let (finished_ms, repaired) = (host.seams().clock.unix_millis(), repaired(host) - kept.repaired_before);
+        let report = kept.running.take().map(|report| ScrubReport { finished_ms, repaired, ..report });
         (kept.last, kept.at) = (report, None);
         report
     };
     save(host);
     tracing::info!(?report, "a scrub has ended");
+}
+
+/// Blobs that repair has made whole or fetched since the start of this process.
+fn repaired(host: &Host) -> u64 {
+    host.blobs().stats().repaired + host.repair().fetched()
+}
+
+/// Bytes of the blobs that a group names.
+fn named_bytes(group: &Group) -> u64 {
+    let (mut sum, mut after) = (0, None);
+    while let Ok(page) = group.index().blobs(after, PAGE) {
+        let Some((last, _)) = page.last() else { break };
+        after = Some(*last);
+        sum += page.iter().map(|(_, len)| len).sum::<u64>();
+    }
+    sum
 }
 
 async fn scrub_group(host: &Host, group: &Group, mut after: Option<BlobId>) -> Result<(), String> {

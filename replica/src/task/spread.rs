@@ -7,6 +7,7 @@ use std::time::Duration;
 use holdfast_wire::id::GroupId;
 use tokio::time::{Instant, sleep};
 
+use super::slow::SLOW_MEAN_US;
 use crate::node::Host;
 
 /// Between looks.
@@ -32,7 +33,9 @@ pub async fn run(host: Arc<Host>) {
                 let matched = facts.matched.get(&heir).copied().unwrap_or(0);
                 facts.voters.contains(&heir) && facts.last.saturating_sub(matched) < 100
             });
-            let ready = host.neighbours().alive(heir).is_some_and(|heartbeat| heartbeat.not_ready.is_none());
+            let ready = host.neighbours().alive(heir).is_some_and(|heartbeat| {
+                heartbeat.not_ready.is_none() && u64::from(heartbeat.load.sync_us) < SLOW_MEAN_US
+            });
             if held.elapsed() < SETTLE || !caught_up || !ready {
                 continue;
             }

@@ -1,6 +1,7 @@
 //! C4: listings. L1: every key that was certainly there during the whole listing is in it. L2: no key that was
 //! certainly absent during all of it is in it. L3: UTF-8 byte order, no duplicates, common prefixes exact. L4: pages
-//! neither skip nor repeat (a listing is recorded as one operation over all its pages, so L1–L3 say it).
+//! neither skip nor repeat (a listing is recorded as one operation over all its pages, so L1–L3 say it). L5 is in
+//! [`page`](super::page).
 
 use crate::check::Verdict;
 use crate::history::{History, Op, Outcome, Record};
@@ -10,7 +11,7 @@ pub fn check(history: &History) -> Verdict {
     let by_key = history.by_key();
     let (mut checked, mut violations) = (0, Vec::new());
     for listing in &history.records {
-        let (Op::List { delimiter }, Outcome::Listed { keys, prefixes, faults }) = (&listing.op, &listing.outcome)
+        let (Op::List { delimiter }, Outcome::Listed { keys, prefixes, faults, .. }) = (&listing.op, &listing.outcome)
         else {
             continue;
         };

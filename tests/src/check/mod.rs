@@ -9,6 +9,7 @@ pub mod integrity;
 pub mod linear;
 pub mod list;
 pub mod order;
+pub mod page;
 
 /// What a checker found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,7 @@ impl Report {
             ("C2 linearizable", linear::check(history, linear::STEPS)),
             ("C3 order by index", order::check(history)),
             ("C4 lists", list::check(history)),
+            ("C4 pages", page::check(history)),
             ("C5 integrity", integrity::check(history)),
         ])
     }
@@ -133,7 +135,7 @@ pub(crate) mod example {
 
     pub fn list(prefix: &str, keys: &[&str], at: (u64, u64)) -> Record {
         let keys = keys.iter().map(|key| (*key).to_owned()).collect();
-        let outcome = Outcome::Listed { keys, prefixes: Vec::new(), faults: Vec::new() };
+        let outcome = Outcome::Listed { keys, prefixes: Vec::new(), faults: Vec::new(), pages: Vec::new() };
         record(prefix, Op::List { delimiter: None }, at, outcome)
     }
 

@@ -14,7 +14,7 @@ use crate::client::chunked::Tamper;
 use crate::client::raw::{Call, NoReply, Raw, Reply};
 use crate::client::xml;
 use crate::history::workload::{Shared, Statuses};
-use crate::history::{Condition, NEVER, Op, Outcome, Record, Seen, Written};
+use crate::history::{Condition, NEVER, Op, Outcome, Page, Record, Seen, Written};
 use crate::rng::Rng;
 
 const HOT_KEYS: u64 = 6;
@@ -444,6 +444,7 @@ impl Client {
     pub(crate) async fn list(&mut self, prefix: &str, delimiter: Option<&str>) {
         let page = if prefix.is_empty() { 1000 } else { 7 };
         let (mut keys, mut prefixes, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+        let mut pages: Vec<Page> = Vec::new();
         let mut token: Option<String> = None;
         let start = self.shared.now();
         let outcome = loop {
@@ -457,12 +458,20 @@ impl Client {
             if let Some(token) = &token {
                 call = call.query("continuation-token", token);
             }
+            let began = self.shared.now();
             let reply = match self.send(call).await {
                 Ok(reply) if reply.status == StatusCode::OK => reply,
                 Ok(reply) => break Outcome::Failed(format!("{} {}", reply.status, code(&reply))),
                 Err(why) => break Outcome::Failed(why.to_string()),
             };
             let text = reply.text();
+            let entries: Vec<(String, String)> = xml::elements(&text, "Contents")
+                .iter()
+                .filter_map(|one| {
+                    let etag = xml::text(one, "ETag")?;
+                    Some((xml::text(one, "Key")?, etag.replace("&quot;", "").replace('"', "")))
+                })
+                .collect();
             let before = keys.len() + prefixes.len();
             keys.extend(xml::elements(&text, "Contents").iter().filter_map(|one| xml::text(one, "Key")));
             for common in xml::elements(&text, "CommonPrefixes") {
@@ -478,8 +487,13 @@ impl Client {
                 faults.push(format!("truncated: {more}, token {token:?}, {count} in the page"));
                 token = None;
             }
+            if delimiter.is_none() {
+                let after = pages.last().and_then(|page| page.last.clone());
+                let last = token.as_ref().and_then(|_| Some(entries.last()?.0.clone()));
+                pages.push(Page { start: began, end: self.shared.now(), after, last, entries });
+            }
             if token.is_none() {
-                break Outcome::Listed { keys, prefixes, faults };
+                break Outcome::Listed { keys, prefixes, faults, pages };
             }
         };
         let op = Op::List { delimiter: delimiter.map(str::to_owned) };

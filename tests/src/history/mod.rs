@@ -94,6 +94,9 @@ pub enum Outcome {
         prefixes: Vec<String>,
         /// What was wrong with the pages themselves.
         faults: Vec<String>,
+        /// The pages, where there is no delimiter.
+        #[serde(default)]
+        pages: Vec<Page>,
     },
     /// Certainly without effect, and nothing learnt.
     Failed(String),
@@ -101,6 +104,21 @@ pub enum Outcome {
     Forged(String),
     /// Nobody knows.
     Unknown(String),
+}
+
+/// One page of a listing without a delimiter.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Page {
+    /// Nanoseconds since the run's start.
+    pub start: u64,
+    /// Likewise.
+    pub end: u64,
+    /// It begins behind this key.
+    pub after: Option<String>,
+    /// It ends with this key; `None`: nothing comes behind it.
+    pub last: Option<String>,
+    /// Keys and entity tags without quotes, in the order given.
+    pub entries: Vec<(String, String)>,
 }
 
 /// A value read.

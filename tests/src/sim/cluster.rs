@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 
 use super::host::Host;
 use super::net::SimNet;
+use super::scenario::Scenario;
 use crate::client::sign::Keys;
 use crate::rng::Rng;
 
@@ -38,6 +39,13 @@ const EPOCH_MS: u64 = 1_800_000_000_000;
 pub struct HostClock {
     now_ms: Arc<AtomicU64>,
     skew_ms: Arc<AtomicI64>,
+}
+
+impl HostClock {
+    /// Sets it so far off.
+    pub fn jump(&self, skew_ms: i64) {
+        self.skew_ms.store(skew_ms, Ordering::Relaxed);
+    }
 }
 
 impl Clock for HostClock {
@@ -91,6 +99,14 @@ pub struct Cluster {
     config: NodeConfig,
 }
 
+/// How long objects that are gone can be brought back.
+pub const UNDELETE: Duration = Duration::from_secs(3);
+
+/// A clock's speed, in thousandths: up to 5 % off.
+fn drawn_rate(rng: &mut Rng) -> u64 {
+    950 + rng.below(101)
+}
+
 /// Replica number `at` as it is called.
 pub fn name(at: usize) -> String {
     format!("n{}", at + 1)
@@ -103,19 +119,21 @@ pub fn keys() -> Keys {
 
 impl Cluster {
     /// `nodes` replicas and two gateways, all starting.
-    pub fn new(seed: u64, nodes: usize, shards: u32, gc_every: Duration) -> Self {
+    pub fn new(seed: u64, nodes: usize, shards: u32, scenario: Scenario) -> Self {
         let now = Arc::new(AtomicU64::new(0));
         let config = NodeConfig {
             peers: (0..nodes).map(|at| (name(at), format!("{}:9003", name(at)))).collect(),
             secret: ClusterSecret::new(SECRET),
             shards,
+            replicas: scenario.copies(),
             timings: Timings { heartbeat_ms: 100, election_min_ms: 300, election_max_ms: 600 },
             log: LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() },
             // Small, so that snapshots and purges happen in every run.
             log_retain_bytes: 2 << 20,
             log_retain_entries: 100,
+            undelete: UNDELETE,
             gc_grace: Duration::from_secs(2),
-            gc_every,
+            gc_every: scenario.collects_every(),
             ..NodeConfig::default()
         };
         let mut cluster = Self {
@@ -129,27 +147,50 @@ impl Cluster {
             order: Rng::new(seed ^ 0x6f72_6465_7200_0000),
             config,
         };
-        for at in 0..nodes {
-            let clock = HostClock { now_ms: cluster.now.clone(), skew_ms: Arc::default() };
-            cluster.machines.push(Machine {
-                host: Host::default(),
-                disk: SimulatedFiles::new(seed.wrapping_mul(31) + at as u64),
-                engine: Memory::with_power_cuts(),
-                node: Arc::default(),
-                died: Arc::default(),
-                clock,
-                lives: 0,
-            });
-            cluster.start(at);
+        (0..nodes).for_each(|_| drop(cluster.add()));
+        let mut rates = Rng::new(seed ^ 0x7261_7465_7300_0000);
+        if scenario.drifts() {
+            cluster.machines.iter_mut().for_each(|machine| machine.host.drift(drawn_rate(&mut rates)));
         }
         for at in 0..2 {
             let mut host = Host::default();
             let name = format!("g{}", at + 1);
             let seams = cluster.seams(&name, HostClock { now_ms: cluster.now.clone(), skew_ms: Arc::default() }, 0);
+            if scenario.drifts() {
+                host.drift(drawn_rate(&mut rates));
+            }
             host.start(gateway(seams, cluster.config.peers.iter().map(|(_, address)| address.clone()).collect(), name));
             cluster.gateways.push(host);
         }
         cluster
+    }
+
+    /// One more replica, starting: the first ones make the cluster, later ones ask to join it.
+    pub fn add(&mut self) -> usize {
+        let at = self.machines.len();
+        self.machines.push(Machine {
+            host: Host::default(),
+            disk: SimulatedFiles::new(self.seed.wrapping_mul(31) + at as u64),
+            engine: Memory::with_power_cuts(),
+            node: Arc::default(),
+            died: Arc::default(),
+            clock: HostClock { now_ms: self.now.clone(), skew_ms: Arc::default() },
+            lives: 0,
+        });
+        self.start(at);
+        at
+    }
+
+    /// A router of the clients' host, for what S3 has no request for.
+    pub fn router(&self) -> impl Future<Output = Router> + Send + use<> {
+        let clock = HostClock { now_ms: self.now.clone(), skew_ms: Arc::default() };
+        let seams = self.seams("c1", clock, 1);
+        let seeds = self.config.peers.iter().map(|(_, address)| address.clone()).collect();
+        async move {
+            let client = Client::new(seams.clone(), ClusterSecret::new(SECRET));
+            let membership = Membership::start(client, None, seeds, seams.clone());
+            Router::new(membership, seams, RouterOptions::default())
+        }
     }
 
     fn seams(&self, host: &str, clock: HostClock, life: u64) -> Seams {

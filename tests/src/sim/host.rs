@@ -12,13 +12,19 @@ pub struct Host {
     /// Its process does not run for so many steps.
     paused: u64,
     missed: Duration,
+    /// How fast its clock goes, thousandths of the true speed, and what of a step it owes.
+    rate: u64,
+    owed: u64,
 }
 
 impl Default for Host {
     fn default() -> Self {
-        Self { runtime: None, paused: 0, missed: Duration::ZERO }
+        Self { runtime: None, paused: 0, missed: Duration::ZERO, rate: EVEN, owed: 0 }
     }
 }
+
+/// A clock that goes as it should.
+const EVEN: u64 = 1000;
 
 impl Host {
     /// Starts a process; one that ran dies.
@@ -50,6 +56,11 @@ impl Host {
         self.paused = 0;
     }
 
+    /// Lets the host's clock go faster or slower: so many thousandths of the true speed.
+    pub fn drift(&mut self, rate: u64) {
+        self.rate = rate;
+    }
+
     /// Does something more in the process.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         if let Some(runtime) = &self.runtime {
@@ -63,9 +74,16 @@ impl Host {
         (self.paused, self.missed) = (0, Duration::ZERO);
     }
 
-    /// Lets the process run for `time`.
+    /// Lets the process run for `time`: by its own clock a whole number of such steps, which now and then is none or two.
     pub fn step(&mut self, time: Duration) {
         let Some(runtime) = &self.runtime else { return };
+        self.owed += self.rate;
+        let steps = self.owed / EVEN;
+        self.owed %= EVEN;
+        if steps == 0 {
+            return;
+        }
+        let time = time * steps as u32;
         if self.paused > 0 {
             self.paused -= 1;
             self.missed += time;

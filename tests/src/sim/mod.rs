@@ -14,3 +14,4 @@ pub mod invariants;
 pub mod net;
 pub mod run;
 pub mod scenario;
+mod undelete;

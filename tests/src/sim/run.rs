@@ -16,9 +16,11 @@ use super::durable::Durable;
 use super::faults::Adversary;
 use super::invariants::Watch;
 use super::scenario::Scenario;
+use super::undelete::{self, Regret};
 use crate::check::Report;
 use crate::client::raw::{Call, Raw, Wire};
 use crate::history::workload::{Finished, Plan, Workload};
+use crate::rng::Rng;
 
 /// How a run is made.
 #[derive(Clone, Debug)]
@@ -95,12 +97,7 @@ impl Run {
 /// Runs.
 pub fn run(options: &Options) -> Run {
     let mut course = Course {
-        cluster: Cluster::new(
-            options.seed,
-            options.scenario.nodes(options.nodes),
-            options.shards,
-            options.scenario.collects_every(),
-        ),
+        cluster: Cluster::new(options.seed, options.scenario.nodes(options.nodes), options.shards, options.scenario),
         watch: Watch::default(),
         durable: Durable::default(),
         look_ms: 0,
@@ -195,7 +192,7 @@ impl Course {
             generation: 600,
             think: Duration::from_millis(30),
             early: options.scenario == Scenario::Early,
-            large: matches!(options.scenario, Scenario::Rot | Scenario::Collect) || options.seed.is_multiple_of(4),
+            large: options.scenario.needs_blobs() || options.seed.is_multiple_of(4),
             seed: options.seed,
             net: wire,
             ..Plan::new(gateways, keys(), "simulated")
@@ -205,6 +202,12 @@ impl Course {
         self.cluster.clients.spawn(async move { *slot.lock() = Some(Workload::start(plan)) });
         self.until("clients run", 1000, |_| workload.lock().is_some())?;
 
+        let regret: Arc<Mutex<Regret>> = Arc::default();
+        if options.scenario == Scenario::Undelete {
+            let (router, told, rng) =
+                (self.cluster.router(), regret.clone(), Rng::new(options.seed ^ 0x7265_6772_6574));
+            self.cluster.clients.spawn(async move { undelete::regret(router.await, rng, told).await });
+        }
         let end = self.cluster.now_ms() + options.safety.as_millis() as u64;
         while self.cluster.now_ms() < end {
             let wiped = self.adversary.wiped.len();
@@ -226,6 +229,21 @@ impl Course {
         let operations = |workload: &Mutex<Option<Workload>>| workload.lock().as_ref().map_or(0, Workload::operations);
         let wanted = operations(&workload) + SERVED;
         self.until("operations go on", WHOLE_WITHIN, |_| operations(&workload) >= wanted)?;
+        if options.scenario == Scenario::Undelete {
+            let wanted = regret.lock().back + 3;
+            self.until("objects come back", WHOLE_WITHIN, |_| {
+                let told = regret.lock();
+                told.back >= wanted || !told.violations.is_empty()
+            })?;
+            regret.lock().enough = true;
+            self.until("nobody regrets anything", WHOLE_WITHIN, |_| regret.lock().ended)?;
+            let told = std::mem::take(&mut *regret.lock());
+            self.note(format!("{} objects were brought back, {} were too old", told.back, told.too_late));
+            if let Some(violation) = told.violations.first() {
+                return Err(format!("what is gone can be brought back: {violation}"));
+            }
+            figures.acknowledged += told.back;
+        }
         self.judge(workload, figures)
     }
 
@@ -245,7 +263,7 @@ impl Course {
         self.watch.complete(&self.cluster)?;
         figures.operations = finished.history.records.len() as u64;
         let acknowledged = |record: &&crate::history::Record| record.may_have_applied() && record.acknowledged();
-        figures.acknowledged = finished.history.records.iter().filter(acknowledged).count() as u64;
+        figures.acknowledged += finished.history.records.iter().filter(acknowledged).count() as u64;
         for record in &finished.history.records {
             let line = format!("{:?}", record);
             self.trace.push(line);
@@ -280,7 +298,10 @@ impl Course {
             let runtime = runtime.expect("a runtime without I/O needs nothing that could be missing");
             let report = runtime.block_on(verify(files, Path::new("/data"), engine, clock));
             let rots = self.scenario.rots();
-            let rotten = |problem: &&String| rots && problem.starts_with("blob ") && problem.contains(" is corrupt: ");
+            let rotten = |problem: &&String| {
+                let bad = problem.contains(" is corrupt: ") || problem.ends_with(" cannot be read");
+                rots && problem.starts_with("blob ") && bad
+            };
             if let Some(problem) = report.problems.iter().find(|problem| !rotten(problem)) {
                 return Err(format!("C7 fsck: {}: {problem}", name(at)));
             }

@@ -38,6 +38,14 @@ pub enum Scenario {
     Wipe,
     /// Nothing: the workload alone.
     Calm,
+    /// Wall clocks jump by up to an hour and every clock goes up to 5 % too fast or too slow, among kills and partitions.
+    Clocks,
+    /// Bytes of blobs cannot be read any more (`EIO`), among kills.
+    Latent,
+    /// Three nodes become five, among kills, cuts and power cuts.
+    Grow,
+    /// Objects are deleted and overwritten and brought back, with a collector that never rests.
+    Undelete,
 }
 
 /// What [`Scenario::Mixed`] draws from.
@@ -55,7 +63,7 @@ const SIMPLE: [Scenario; 9] = [
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 20] = [
         Self::Mixed,
         Self::Kill,
         Self::Power,
@@ -72,6 +80,10 @@ impl Scenario {
         Self::LogRot,
         Self::Wipe,
         Self::Calm,
+        Self::Clocks,
+        Self::Latent,
+        Self::Grow,
+        Self::Undelete,
     ];
 
     /// By its name.
@@ -89,6 +101,10 @@ impl Scenario {
             Self::Early => vec![Self::Early, Self::Early, Self::Partition],
             // Without an election for a while there is none to wait for.
             Self::Election => vec![Self::Early, Self::Transfer],
+            Self::Clocks => vec![Self::Clocks, Self::Clocks, Self::Kill, Self::Partition, Self::Transfer],
+            Self::Latent => vec![Self::Latent, Self::Latent, Self::Kill],
+            Self::Grow => vec![Self::Grow, Self::Kill, Self::Partition, Self::Power, Self::Transfer],
+            Self::Undelete => vec![Self::Kill, Self::Power, Self::Partition, Self::Weather, Self::Transfer],
             one => vec![one],
         }
     }
@@ -101,25 +117,40 @@ impl Scenario {
     /// Between two rounds of the collector.
     pub fn collects_every(self) -> Duration {
         match self {
-            Self::Collect => Duration::from_millis(25),
+            Self::Collect | Self::Undelete => Duration::from_millis(25),
             Self::Wipe | Self::Calm => Duration::from_secs(15),
             _ => Duration::from_millis(700),
         }
     }
 
-    /// Whether blobs rot.
+    /// Whether copies of blobs go bad.
     pub fn rots(self) -> bool {
-        self.strikes().contains(&Self::Rot)
+        self.strikes().iter().any(|strike| matches!(strike, Self::Rot | Self::Latent))
+    }
+
+    /// Whether clocks drift.
+    pub fn drifts(self) -> bool {
+        self == Self::Clocks
+    }
+
+    /// So many voters every group should have.
+    pub fn copies(self) -> u8 {
+        if self == Self::Grow { 5 } else { 3 }
+    }
+
+    /// Whether large bodies are needed.
+    pub fn needs_blobs(self) -> bool {
+        matches!(self, Self::Rot | Self::Collect | Self::Latent)
     }
 
     /// Whether members keep their logs, and groups their members.
     pub fn keeps_logs(self) -> bool {
-        !matches!(self, Self::Members | Self::LogRot | Self::Wipe)
+        !matches!(self, Self::Members | Self::LogRot | Self::Wipe | Self::Grow)
     }
 
     /// Whether every copy that a majority had stays readable: nothing rots, nobody loses a disk, and nothing moves.
     pub fn keeps_copies(self) -> bool {
-        !matches!(self, Self::Mixed | Self::Rot | Self::Members | Self::LogRot | Self::Wipe)
+        !self.rots() && !matches!(self, Self::Members | Self::LogRot | Self::Wipe | Self::Grow)
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backup::BackupRequest;
 use crate::bucket::{AckMode, Bucket};
+use crate::deleted::DeletedPage;
 use crate::due::DuePage;
 use crate::heartbeat::ClusterView;
 use crate::id::{BlobId, ClusterId, GroupId, NodeId, Seq};
@@ -151,4 +152,6 @@ pub enum Response {
     Usage(Vec<BucketUsage>),
     /// To [`Read::Due`].
     Due(Box<DuePage>),
+    /// To [`Read::Deleted`].
+    Deleted(Box<DeletedPage>),
 }

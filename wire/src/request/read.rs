@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bucket::ReadMode;
 use crate::condition::{ReadCondition, ReadRefusal};
+use crate::deleted::ListDeleted;
 use crate::id::{BucketId, GroupId, ObjectKey, Seq, UploadId, VersionId};
 use crate::object::Summary;
 
@@ -67,6 +68,8 @@ pub enum Read {
         /// At most this many.
         limit: u32,
     },
+    /// Objects that are gone and kept.
+    Deleted(ListDeleted),
 }
 
 /// Reads an object.

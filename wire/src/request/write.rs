@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::acl::Acl;
 use crate::bucket::AckMode;
 use crate::condition::{ReadCondition, Unmet, WriteCondition};
+use crate::deleted::Undelete;
 use crate::id::{BucketId, GroupId, ObjectKey, RequestId, Seq, UploadId, VersionId};
 use crate::lock::Retention;
 use crate::object::{Attributes, Checksum, NewBody, Upload};
@@ -68,6 +69,8 @@ pub enum Write {
         /// The upload.
         upload: UploadId,
     },
+    /// Brings an object back that is gone and kept.
+    Undelete(Undelete),
 }
 
 impl Write {
@@ -84,6 +87,7 @@ impl Write {
             Self::Amend(amend) => amend.bucket,
             Self::PutPart(part) => part.bucket,
             Self::CompleteUpload(complete) => complete.bucket,
+            Self::Undelete(undelete) => undelete.bucket,
         }
     }
 
@@ -94,7 +98,7 @@ impl Write {
             Self::Delete { keys, .. } => keys.iter().any(|key| key.version.is_some() || !key.condition.is_none()),
             Self::CreateUpload { .. } => false,
             Self::Copy(_) | Self::CopyPart(_) | Self::Rename(_) | Self::Amend(_) => true,
-            Self::PutPart(_) | Self::CompleteUpload(_) | Self::AbortUpload { .. } => true,
+            Self::PutPart(_) | Self::CompleteUpload(_) | Self::AbortUpload { .. } | Self::Undelete(_) => true,
         }
     }
 }
@@ -371,4 +375,10 @@ pub enum Refusal {
     /// The bucket's quota is used up.
     #[error("the bucket's quota is used up")]
     QuotaExceeded,
+    /// Nothing that could be brought back is kept of the key.
+    #[error("nothing is kept of that object any more")]
+    NotKept,
+    /// The key has an object, which bringing another back would replace.
+    #[error("the key has an object now")]
+    InTheWay,
 }

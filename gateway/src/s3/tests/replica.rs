@@ -238,6 +238,7 @@ impl Tables {
                 let gone = self.uploads.remove(&upload).map(|_| Deleted::default()).ok_or(Refusal::NoSuchUpload);
                 Ok(WriteOutcome::Deleted { seq, keys: vec![gone] })
             }
+            Write::Undelete(_) => unreachable!("no gateway asks this"),
         }
     }
 
@@ -325,7 +326,7 @@ impl Tables {
                 parts.truncate(limit as usize);
                 Ok((Response::Parts { upload: Box::new(upload.clone()), parts, more }, Bytes::new()))
             }
-            Read::Usage { .. } | Read::Due { .. } => unreachable!("no gateway asks this"),
+            Read::Usage { .. } | Read::Due { .. } | Read::Deleted(_) => unreachable!("no gateway asks this"),
         }
     }
 }

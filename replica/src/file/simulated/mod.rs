@@ -3,13 +3,16 @@
 //! Bytes become durable with [`File::sync_data`], names with [`Files::sync_dir`]; [`SimulatedFiles::power_cut`] drops
 //! the rest or keeps a random part of it. Every run from the same seed and with the same calls is the same.
 
-use std::collections::BTreeMap;
+mod disk;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use self::disk::{Change, Dir, Disk, Inode, crashed, eio, not_found, split, write_at};
 use super::{DirEntry, File, Files, Lane, Open, Space};
 
 /// Torn writes are torn at multiples of this many bytes.
@@ -43,201 +46,6 @@ pub struct SimulatedFiles {
     life: Option<u64>,
 }
 
-#[derive(Clone)]
-struct Disk {
-    random: u64,
-    inodes: BTreeMap<u64, Inode>,
-    dirs: BTreeMap<PathBuf, Dir>,
-    next_inode: u64,
-    /// Handles of earlier lives are dead.
-    life: u64,
-    operations: u64,
-    crash_at: Option<u64>,
-    crashed: bool,
-    faults: BTreeMap<u8, u64>,
-    capacity: u64,
-}
-
-#[derive(Clone, Default)]
-struct Inode {
-    current: Vec<u8>,
-    durable: Vec<u8>,
-    pending: Vec<Change>,
-    modified: u64,
-    /// Handles that are open.
-    open: u32,
-}
-
-#[derive(Clone)]
-enum Change {
-    Write(u64, Vec<u8>),
-    Len(u64),
-}
-
-#[derive(Clone, Default)]
-struct Dir {
-    current: BTreeMap<String, u64>,
-    durable: BTreeMap<String, u64>,
-    pending: Vec<BTreeMap<String, Option<u64>>>,
-}
-
-fn write_at(bytes: &mut Vec<u8>, offset: u64, new: &[u8]) {
-    let end = offset as usize + new.len();
-    if bytes.len() < end {
-        bytes.resize(end, 0);
-    }
-    bytes[offset as usize..end].copy_from_slice(new);
-}
-
-fn eio() -> io::Error {
-    io::Error::from_raw_os_error(5)
-}
-
-fn not_found() -> io::Error {
-    io::ErrorKind::NotFound.into()
-}
-
-fn crashed() -> io::Error {
-    io::Error::other("the simulated machine has crashed")
-}
-
-fn split(path: &Path) -> io::Result<(PathBuf, String)> {
-    let name = path.file_name().ok_or_else(not_found)?.to_string_lossy().into_owned();
-    Ok((path.parent().unwrap_or(Path::new("")).to_owned(), name))
-}
-
-impl Disk {
-    /// Steele, Lea, Flood: "Fast splittable pseudorandom number generators", the mixing of `SplitMix64`.
-    fn random(&mut self) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Counts one call that changes something.
-    fn operation(&mut self, fault: Option<Fault>) -> io::Result<()> {
-        if self.crashed {
-            return Err(crashed());
-        }
-        if self.crash_at.is_some_and(|at| self.operations >= at) {
-            self.crashed = true;
-            return Err(crashed());
-        }
-        self.operations += 1;
-        self.fault(fault)
-    }
-
-    fn fault(&mut self, fault: Option<Fault>) -> io::Result<()> {
-        if self.crashed {
-            return Err(crashed());
-        }
-        if let Some(left) = fault.and_then(|fault| self.faults.get_mut(&(fault as u8))) {
-            if *left == 0 {
-                return Err(eio());
-            }
-            *left -= 1;
-        }
-        Ok(())
-    }
-
-    fn used(&self) -> u64 {
-        let named = self.dirs.values().flat_map(|dir| dir.current.values());
-        named.map(|inode| self.inodes[inode].current.len() as u64).sum()
-    }
-
-    fn grow(&self, inode: u64, len: u64) -> io::Result<()> {
-        let more = len.saturating_sub(self.inodes[&inode].current.len() as u64);
-        match self.used() + more > self.capacity {
-            true if more > 0 => Err(io::Error::from_raw_os_error(28)),
-            _ => Ok(()),
-        }
-    }
-
-    fn dir(&mut self, path: &Path) -> io::Result<&mut Dir> {
-        self.dirs.get_mut(path).ok_or_else(not_found)
-    }
-
-    fn change(&mut self, path: &Path, changes: BTreeMap<String, Option<u64>>) -> io::Result<()> {
-        let dir = self.dir(path)?;
-        apply(&mut dir.current, &changes);
-        dir.pending.push(changes);
-        Ok(())
-    }
-
-    fn collect(&mut self) {
-        let dirs = self.dirs.values();
-        let named = dirs.flat_map(|dir| {
-            let pending = dir.pending.iter().flat_map(|changes| changes.values().flatten());
-            dir.current.values().chain(dir.durable.values()).chain(pending).copied()
-        });
-        let named = named.collect::<std::collections::BTreeSet<_>>();
-        self.inodes.retain(|id, inode| inode.open > 0 || named.contains(id));
-    }
-
-    fn power_cut(&mut self, cut: Cut) {
-        self.life += 1;
-        self.crashed = false;
-        self.crash_at = None;
-        self.faults.clear();
-        let ids = self.inodes.keys().copied().collect::<Vec<_>>();
-        for id in ids {
-            let pending = std::mem::take(&mut self.inodes.get_mut(&id).expect("listed above").pending);
-            let mut bytes = std::mem::take(&mut self.inodes.get_mut(&id).expect("listed above").durable);
-            for change in pending.iter().filter(|_| cut == Cut::Torn) {
-                match change {
-                    Change::Write(offset, new) => self.tear(&mut bytes, *offset, new),
-                    Change::Len(len) if self.random().is_multiple_of(2) => bytes.resize(*len as usize, 0),
-                    Change::Len(_) => {}
-                }
-            }
-            let inode = self.inodes.get_mut(&id).expect("listed above");
-            inode.open = 0;
-            inode.current.clone_from(&bytes);
-            inode.durable = bytes;
-        }
-        let paths = self.dirs.keys().cloned().collect::<Vec<_>>();
-        for path in paths {
-            let count = self.dirs[&path].pending.len() as u64 + 1;
-            let kept = if cut == Cut::Torn { (self.random() % count) as usize } else { 0 };
-            let dir = self.dirs.get_mut(&path).expect("listed above");
-            for changes in dir.pending.drain(..).take(kept) {
-                apply(&mut dir.durable, &changes);
-            }
-            dir.current.clone_from(&dir.durable);
-        }
-        self.collect();
-    }
-
-    /// Keeps all, nothing, or some sectors of a write.
-    fn tear(&mut self, bytes: &mut Vec<u8>, offset: u64, new: &[u8]) {
-        let chance = match self.random() % 4 {
-            0 => 0,
-            1 => 100,
-            _ => self.random() % 100,
-        };
-        let mut from = 0;
-        while from < new.len() {
-            let sector = SECTOR - (offset as usize + from) % SECTOR;
-            let to = (from + sector).min(new.len());
-            if self.random() % 100 < chance {
-                write_at(bytes, offset + from as u64, &new[from..to]);
-            }
-            from = to;
-        }
-    }
-}
-
-fn apply(names: &mut BTreeMap<String, u64>, changes: &BTreeMap<String, Option<u64>>) {
-    for (name, inode) in changes {
-        match inode {
-            Some(inode) => names.insert(name.clone(), *inode),
-            None => names.remove(name),
-        };
-    }
-}
-
 impl SimulatedFiles {
     /// An empty file system.
     pub fn new(seed: u64) -> Self {
@@ -251,6 +59,7 @@ impl SimulatedFiles {
             next_inode: 1,
             life: 0,
             operations: 0,
+            latent: BTreeSet::new(),
             crash_at: None,
             crashed: false,
             faults: BTreeMap::new(),
@@ -336,6 +145,17 @@ impl SimulatedFiles {
         change(&mut inode.current);
         inode.durable.clone_from(&inode.current);
         inode.pending.clear();
+        Ok(())
+    }
+}
+
+impl SimulatedFiles {
+    /// Lets every read of the bytes that a file has now fail with `EIO`, until it is replaced: a latent sector error.
+    pub fn spoil(&self, path: &Path) -> io::Result<()> {
+        let (dir, name) = split(path)?;
+        let mut disk = self.disk.lock();
+        let id = *disk.dir(&dir)?.current.get(&name).ok_or_else(not_found)?;
+        disk.latent.insert(id);
         Ok(())
     }
 }
@@ -508,6 +328,9 @@ impl File for SimulatedFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         self.with(|disk| {
             disk.fault(Some(Fault::Read))?;
+            if disk.latent.contains(&self.inode) {
+                return Err(eio());
+            }
             let bytes = &disk.inodes[&self.inode].current;
             let rest = bytes.get(offset as usize..).unwrap_or_default();
             let count = rest.len().min(buffer.len());

@@ -3,6 +3,7 @@
 use holdfast_wire::bucket::Bucket;
 use holdfast_wire::condition::{ReadCondition, Unmet};
 use holdfast_wire::configuration::Versioning;
+use holdfast_wire::deleted::Why;
 use holdfast_wire::id::{BucketId, ObjectKey, Seq, VersionId};
 use holdfast_wire::lock::ObjectLock;
 use holdfast_wire::object::{ChecksumKind, Detail, Object, Part, Piece, Source, Summary};
@@ -91,7 +92,7 @@ pub fn rename(draft: &mut Draft<'_>, bucket: &Bucket, rename: RenameObject) -> R
         }
         // The version stays under its old key, with what protects it; a marker covers it.
         Versioning::Enabled | Versioning::Suspended => {
-            version::cover(draft, bucket, &rename.from_key, Some(source))?;
+            version::cover(draft, bucket, &rename.from_key, Some(source), Why::Deleted)?;
         }
     }
     Ok(stored(bucket, object))

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::index::IndexError;
 use crate::index::key::{self, Suffix, Table};
-use crate::index::record::{self, BlobRow, MARK, Root, Shard, Usage};
+use crate::index::record::{self, BlobRow, Kept, Leaving, MARK, Root, Shard, Usage};
 use crate::index::resident::{Resident, ResidentChanges};
 use crate::index::rows::{Row, Rows, read};
 use crate::position::Position;
@@ -187,6 +187,14 @@ impl<'a> Draft<'a> {
         self.changes.resident.usage.insert(bucket, Some(usage));
     }
 
+    /// Counts what is kept of objects that are gone anew.
+    pub fn recount_kept(&mut self, change: impl FnOnce(&mut Kept)) {
+        let kept = self.changes.resident.kept.get_or_insert(self.resident.kept);
+        change(kept);
+        let row = record::encode(kept);
+        self.changes.records.insert(key::table(Table::Kept), Some(row));
+    }
+
     /// What the shard holds.
     pub fn shard(&self) -> Option<Shard> {
         self.changes.resident.shard.or(self.resident.shard)
@@ -234,6 +242,16 @@ impl<'a> Draft<'a> {
     /// Sets such a row.
     pub fn put_object_at(&mut self, suffix: Suffix, object: &Object) {
         self.changes.records.insert(suffix, Some(record::encode_object(object)));
+    }
+
+    /// The object in a row of [`Table::Deleted`], and how it went.
+    pub fn deleted_at(&self, suffix: &[u8]) -> Result<Option<(Leaving, Object)>, IndexError> {
+        self.get(suffix)?.map(|value| read(suffix, record::decode_deleted(&value))).transpose()
+    }
+
+    /// Sets such a row.
+    pub fn put_deleted_at(&mut self, suffix: Suffix, leaving: Leaving, object: &Object) {
+        self.changes.records.insert(suffix, Some(record::encode_deleted(leaving, object)));
     }
 
     /// An object.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use holdfast_wire::bucket::{Bucket, BucketState};
 use holdfast_wire::configuration::Versioning;
+use holdfast_wire::deleted::Why;
 use holdfast_wire::id::{BucketId, ObjectKey, Seq, UploadId};
 use holdfast_wire::lifecycle::Lifecycle;
 use holdfast_wire::lock::DAY_MS;
@@ -164,10 +165,9 @@ fn expire_version(
             Some(_) => {
                 done.objects += 1;
                 if home.versioning() == Versioning::Off {
-                    let found = Found { object: object.clone(), current: true };
-                    version::remove(draft, home.id, &key, &found)?;
+                    version::let_go(draft, home.id, &key, object, Why::Expired);
                 } else {
-                    version::cover(draft, home, &key, current)?;
+                    version::cover(draft, home, &key, current, Why::Expired)?;
                 }
             }
         }

@@ -11,6 +11,7 @@ mod multipart;
 mod object;
 mod quota;
 mod root;
+mod undelete;
 mod version;
 
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub fn apply(draft: &mut Draft<'_>, command: Command) -> Result<Outcome, IndexEr
         Command::Expire { limit } => lifecycle::expire(draft, limit),
         Command::Reindex { bucket, limit } => lifecycle::reindex(draft, bucket, limit),
         Command::Collect { before_ms } => collect::collect(draft, before_ms),
+        Command::Forget { before_ms } => undelete::forget(draft, before_ms),
         Command::Quota { bucket, round, step } => quota::step(draft, bucket, round, step),
     }
 }
@@ -115,6 +117,7 @@ fn write(draft: &mut Draft<'_>, write: Write) -> Result<WriteOutcome, Stop> {
         Write::PutPart(part) => multipart::put_part(draft, &bucket, part),
         Write::CompleteUpload(complete) => multipart::complete(draft, &bucket, complete),
         Write::AbortUpload { key, upload, .. } => multipart::abort(draft, &bucket, &key, upload),
+        Write::Undelete(wish) => undelete::undelete(draft, &bucket, wish),
     }?;
     quota::judge(draft, &bucket, before)??;
     Ok(outcome)

@@ -2,6 +2,7 @@
 
 use holdfast_wire::bucket::Bucket;
 use holdfast_wire::configuration::Versioning;
+use holdfast_wire::deleted::Why;
 use holdfast_wire::object::{Detail, NewBody, Object, Piece, Summary};
 use holdfast_wire::request::{Amend, Amendment, DeleteKey, Deleted, PutObject, Refusal, WriteOutcome};
 use holdfast_wire::sealed;
@@ -80,14 +81,14 @@ fn delete_one(draft: &mut Draft<'_>, bucket: &Bucket, delete: &DeleteKey, bypass
     condition.judge(current.as_ref().map(|object| &object.summary)).map_err(Refusal::Condition)?;
     if bucket.versioning() == Versioning::Off {
         if let Some(object) = current {
-            version::remove(draft, bucket.id, key, &Found { object, current: true })?;
+            version::let_go(draft, bucket.id, key, &object, Why::Deleted);
         }
         return Ok(Deleted::default());
     }
     // Named twice in one request: one marker, for there is one number.
     let marker = match version::newest_behind(draft, bucket.id, key)? {
         Some(newest) if current.is_none() && newest.summary.seq == draft.place.seq() => newest.summary,
-        _ => version::cover(draft, bucket, key, current)?,
+        _ => version::cover(draft, bucket, key, current, Why::Deleted)?,
     };
     Ok(Deleted { version: Some(marker.version()), marker: true })
 }

@@ -6,11 +6,12 @@
 
 use holdfast_wire::bucket::Bucket;
 use holdfast_wire::configuration::Versioning;
+use holdfast_wire::deleted::Why;
 use holdfast_wire::id::{BucketId, ObjectKey, Seq, VersionId};
 use holdfast_wire::object::{Object, Summary};
 
 use super::draft::Draft;
-use super::lifecycle;
+use super::{lifecycle, undelete};
 use crate::index::IndexError;
 use crate::index::key;
 use crate::index::record;
@@ -57,7 +58,7 @@ pub fn put(
     current: Option<Object>,
 ) -> Result<Object, IndexError> {
     object.summary.versioned = bucket.versioning() == Versioning::Enabled;
-    make_way(draft, bucket, key, current)?;
+    make_way(draft, bucket, key, current, Why::Overwritten)?;
     insert(draft, bucket.id, key, &object, true);
     Ok(object)
 }
@@ -68,8 +69,9 @@ pub fn cover(
     bucket: &Bucket,
     key: &ObjectKey,
     current: Option<Object>,
+    why: Why,
 ) -> Result<Summary, IndexError> {
-    make_way(draft, bucket, key, current)?;
+    make_way(draft, bucket, key, current, why)?;
     let summary = Summary {
         seq: draft.place.seq(),
         versioned: bucket.versioning() == Versioning::Enabled,
@@ -81,6 +83,12 @@ pub fn cover(
     let marker = Object { summary, ..Object::default() };
     insert(draft, bucket.id, key, &marker, false);
     Ok(marker.summary)
+}
+
+/// Removes the current object of a bucket that has no versions. It can be brought back for a while.
+pub fn let_go(draft: &mut Draft<'_>, bucket: BucketId, key: &ObjectKey, object: &Object, why: Why) {
+    take(draft, bucket, key, object, true);
+    undelete::keep(draft, bucket, key, object, why);
 }
 
 /// Removes a version for good. When it was the newest, the one below is the newest again.
@@ -124,12 +132,13 @@ pub fn newest_behind(draft: &Draft<'_>, bucket: BucketId, key: &ObjectKey) -> Re
 }
 
 /// Takes the newest version out of the place of the newest: for good where the new one is of the same id (there is one
-/// `null`), to those behind otherwise.
+/// `null`), to those behind otherwise. An object that goes for good can be brought back for a while.
 fn make_way(
     draft: &mut Draft<'_>,
     bucket: &Bucket,
     key: &ObjectKey,
     current: Option<Object>,
+    why: Why,
 ) -> Result<(), IndexError> {
     let versioning = bucket.versioning();
     let null_goes = versioning != Versioning::Enabled;
@@ -148,7 +157,7 @@ fn make_way(
         take(draft, bucket.id, key, &current, true);
         if null_goes && !current.summary.versioned {
             null_is_current = true;
-            draft.release(&current.detail.pieces)?;
+            undelete::keep(draft, bucket.id, key, &current, why);
         } else {
             current.detail.noncurrent_ms = Some(draft.place.now_ms);
             insert(draft, bucket.id, key, &current, false);
@@ -160,7 +169,10 @@ fn make_way(
         && let Some(found) = find(draft, bucket.id, key, VersionId::Null)?
     {
         take(draft, bucket.id, key, &found.object, found.current);
-        draft.release(&found.object.detail.pieces)?;
+        // It was overwritten when the newer ones were; a marker has nothing to keep.
+        if !found.object.summary.marker {
+            undelete::keep(draft, bucket.id, key, &found.object, Why::Overwritten);
+        }
     }
     Ok(())
 }

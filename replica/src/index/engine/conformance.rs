@@ -142,6 +142,9 @@ impl Engine for OnDisk {
     fn stats(&self) -> EngineStats {
         self.0.stats()
     }
+    fn stored(&self) -> Vec<Stored> {
+        self.0.stored()
+    }
 }
 
 fn on_disk() -> OnDisk {
@@ -173,6 +176,9 @@ impl Engine for InRedis {
     }
     fn stats(&self) -> EngineStats {
         self.0.stats()
+    }
+    fn stored(&self) -> Vec<Stored> {
+        self.0.stored()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The seam to the ordered key-value engine: seven functions, several implementations, one conformance suite.
+//! The seam to the ordered key-value engine: eight functions, several implementations, one conformance suite.
 
 pub mod dump;
 mod lsm;
@@ -95,10 +95,22 @@ pub trait Engine: View + 'static {
     fn clear(&self, prefix: &[u8]) -> Result<(), EngineError>;
     /// What the engine tells about itself.
     fn stats(&self) -> EngineStats;
+    /// The files that it has now, each to be read again and compared with its checksum. They stay as long as this.
+    fn stored(&self) -> Vec<Stored>;
     /// What keeps it from answering, when it lives outside of this process.
     fn trouble(&self) -> Option<Trouble> {
         None
     }
+}
+
+/// A file of an engine.
+pub struct Stored {
+    /// Its path.
+    pub name: String,
+    /// Its bytes.
+    pub len: u64,
+    /// Reads it; what is wrong with it. Blocks.
+    pub verify: Box<dyn FnOnce() -> Result<(), String> + Send>,
 }
 
 /// What keeps an engine from answering.

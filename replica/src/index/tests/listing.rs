@@ -54,6 +54,10 @@ impl Engine for Counting {
     fn stats(&self) -> EngineStats {
         self.0.stats()
     }
+
+    fn stored(&self) -> Vec<crate::index::engine::Stored> {
+        self.0.stored()
+    }
 }
 
 fn ready(engine: Arc<dyn Engine>) -> (Index, Log) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use holdfast_wire::deleted::{Kept, ListDeleted};
 use holdfast_wire::id::Seq;
 use holdfast_wire::request::{ListFrom, ListObjects, Write, WriteOutcome};
 use proptest::prelude::*;
@@ -22,6 +23,10 @@ enum Step {
     /// Apply the last command again, under the same request id.
     Repeat,
     Collect,
+    /// Bring back the newest that is kept of a key, perhaps in the stead of what is there.
+    Undelete(String, bool),
+    /// Let go of what has been kept since before so many steps ago.
+    Forget(u64),
     Reopen,
     /// Move to another engine by snapshot.
     Move,
@@ -65,6 +70,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => uploads().prop_map(|(name, id)| Step::Abort(name, id)),
         2 => Just(Step::Repeat),
         1 => Just(Step::Collect),
+        4 => (names(), any::<bool>()).prop_map(|(name, replace)| Step::Undelete(name, replace)),
+        1 => (0..20u64).prop_map(Step::Forget),
         1 => Just(Step::Reopen),
         1 => Just(Step::Move),
     ];
@@ -77,12 +84,15 @@ struct Model {
     objects: BTreeMap<String, (u64, Vec<Body>)>,
     uploads: BTreeMap<u128, (String, BTreeMap<u16, Body>)>,
     finished: BTreeSet<(u128, String)>,
+    /// What is gone and kept: by key and number, since when and what.
+    kept: BTreeMap<(String, u64), (u64, Vec<Body>)>,
 }
 
 impl Model {
     fn references(&self) -> BTreeMap<u128, u64> {
         let parts = self.uploads.values().flat_map(|(_, parts)| parts.values());
-        let bodies = self.objects.values().flat_map(|(_, bodies)| bodies).chain(parts);
+        let kept = self.kept.values().flat_map(|(_, bodies)| bodies);
+        let bodies = self.objects.values().flat_map(|(_, bodies)| bodies).chain(kept).chain(parts);
         let mut count = BTreeMap::new();
         bodies.for_each(|body| {
             if let Body::Blob(id, _) = body {
@@ -104,24 +114,52 @@ impl Model {
         texts.collect()
     }
 
+    fn keep(&mut self, name: &str, now_ms: u64) {
+        if let Some((at, bodies)) = self.objects.remove(name) {
+            self.kept.insert((name.to_owned(), at), (now_ms, bodies));
+        }
+    }
+
+    fn set(&mut self, name: &str, index: u64, now_ms: u64, bodies: Vec<Body>) {
+        self.keep(name, now_ms);
+        self.objects.insert(name.to_owned(), (index, bodies));
+    }
+
+    fn newest_kept(&self, name: &str) -> Option<(String, u64)> {
+        self.kept.keys().rfind(|(key, _)| key == name).cloned()
+    }
+
     /// Follows a step that was applied as entry `index`; says whether it should have succeeded.
-    fn follow(&mut self, step: &Step, index: u64) -> bool {
+    fn follow(&mut self, step: &Step, index: u64, now_ms: u64) -> bool {
         match step {
             Step::Put(name, body) => {
-                self.objects.insert(name.clone(), (index, vec![body.clone()]));
+                self.set(name, index, now_ms, vec![body.clone()]);
                 true
             }
             Step::Delete(names) => {
-                names.iter().for_each(|name| drop(self.objects.remove(name)));
+                names.iter().for_each(|name| self.keep(name, now_ms));
                 true
             }
             Step::Copy(from, to) => match self.objects.get(from).cloned() {
                 Some((_, bodies)) => {
-                    self.objects.insert(to.clone(), (index, bodies));
+                    self.set(to, index, now_ms, bodies);
                     true
                 }
                 None => false,
             },
+            Step::Undelete(name, replace) => {
+                let Some(found) = self.newest_kept(name).filter(|_| *replace || !self.objects.contains_key(name))
+                else {
+                    return false;
+                };
+                let (_, bodies) = self.kept.remove(&found).expect("looked up just now");
+                self.set(name, index, now_ms, bodies);
+                true
+            }
+            Step::Forget(ago) => {
+                self.kept.retain(|_, (since_ms, _)| *since_ms >= now_ms.saturating_sub(*ago));
+                true
+            }
             Step::Create(name, id) => {
                 self.uploads.entry(*id).or_insert_with(|| (name.clone(), BTreeMap::new()));
                 true
@@ -142,7 +180,8 @@ impl Model {
                 if key != name || numbers.len() != 1 || !parts.contains_key(&numbers[0]) {
                     return false;
                 }
-                self.objects.insert(name.clone(), (index, vec![parts[&numbers[0]].clone()]));
+                let body = parts[&numbers[0]].clone();
+                self.set(name, index, now_ms, vec![body]);
                 self.uploads.remove(id);
                 self.finished.retain(|(other, _)| other != id);
                 self.finished.insert((*id, name.clone()));
@@ -179,6 +218,8 @@ impl Model {
             }
             Step::Abort(name, id) => abort(name, *id),
             Step::Collect => Command::Collect { before_ms: now_ms },
+            Step::Undelete(name, replace) => undelete(name, None, *replace),
+            Step::Forget(ago) => Command::Forget { before_ms: now_ms.saturating_sub(*ago) },
             Step::Repeat | Step::Reopen | Step::Move => return None,
         })
     }
@@ -219,10 +260,23 @@ impl Model {
             .objects
             .values()
             .flat_map(|(_, bodies)| bodies)
+            .chain(self.kept.values().flat_map(|(_, bodies)| bodies))
             .chain(self.uploads.values().flat_map(|(_, parts)| parts.values()))
             .collect();
         let inline = all.iter().filter(|body| matches!(body, Body::Inline(text) if !text.is_empty())).count();
         assert_eq!(index.reader().rows().range(Space::Bodies, &[], &[]).count(), inline, "no body is left behind");
+        let kept = Kept {
+            objects: self.kept.len() as u64,
+            bytes: self.kept.values().map(|(_, bodies)| Self::bytes(bodies)).sum(),
+        };
+        assert_eq!(index.kept(), kept);
+        let list = ListDeleted { bucket: BucketId(1), prefix: String::new(), after: None, limit: 1000 };
+        let listed = index.reader().deleted(&list).unwrap().deleted;
+        let mut listed: Vec<_> = listed.into_iter().map(|gone| (gone.key, gone.seq.index)).collect();
+        assert!(listed.is_sorted_by(|a, b| a.0 < b.0 || a.0 == b.0 && a.1 > b.1), "{listed:?}");
+        listed.sort();
+        assert_eq!(listed, self.kept.keys().cloned().collect::<Vec<_>>());
+        assert_eq!(index.reader().unsound().unwrap(), Vec::<String>::new());
         for (prefix, delimiter) in [
             ("", None),
             ("", Some("/")),
@@ -311,7 +365,7 @@ fn run(steps: Vec<Step>, engine: &dyn Fn(Option<Arc<dyn Engine>>) -> Arc<dyn Eng
                 assert_eq!(twin_log.request(&twin, Some(request), now_ms, command.clone()), outcome);
                 assert_eq!(twin_log.effects, log.effects);
                 let refused = matches!(outcome, Outcome::Written(WriteOutcome::Refused(_)));
-                assert_eq!(!refused, model.follow(&step, log.index), "{step:?}: {outcome}");
+                assert_eq!(!refused, model.follow(&step, log.index, now_ms), "{step:?}: {outcome}");
                 last = Some((request, command, outcome));
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use holdfast_wire::bucket::{Bucket, BucketState};
 use holdfast_wire::condition::WriteCondition;
+use holdfast_wire::deleted::Undelete;
 use holdfast_wire::id::{BlobId, BucketId, GroupId, NodeId, ObjectKey, RequestId, Seq, UploadId};
 use holdfast_wire::object::{Attributes, NewBody, Object, Source, Upload};
 use holdfast_wire::placement::Placement;
@@ -147,6 +148,15 @@ pub fn complete_upload(name: &str, id: u128, parts: &[(u16, u64)]) -> CompleteUp
 
 pub fn complete(name: &str, id: u128, parts: &[(u16, u64)]) -> Command {
     Command::Write(Write::CompleteUpload(complete_upload(name, id, parts)))
+}
+
+pub fn undelete(name: &str, seq: Option<Seq>, replace: bool) -> Command {
+    Command::Write(Write::Undelete(Undelete { bucket: BucketId(1), key: key(name), seq, replace }))
+}
+
+/// Lets go of all that is kept.
+pub fn forget() -> Command {
+    Command::Forget { before_ms: u64::MAX }
 }
 
 pub fn abort(name: &str, id: u128) -> Command {

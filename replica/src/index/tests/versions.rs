@@ -377,7 +377,10 @@ fn run(steps: Vec<Step>) {
                 index = moved;
             }
         }
+        // What went for good is not kept any longer: the model knows nothing of it.
+        log.apply(&index, now_ms, forget());
         model.check(&index);
+        assert_eq!(index.reader().unsound().unwrap(), Vec::<String>::new());
     }
     // Versions and markers keep a bucket from being removed, and nothing is left when they are gone.
     home.revision += 1;

@@ -69,6 +69,8 @@ fn a_replaced_body_goes_and_the_counters_follow() {
     };
     let before = index.reader();
     log.apply(&index, 6, put("a", inline("good bye")));
+    assert!(index.inline_body(first).unwrap().is_some(), "it can be brought back");
+    log.apply(&index, 6, forget());
     assert_eq!(index.inline_body(first).unwrap(), None);
     assert!(before.inline_body(first).unwrap().is_some(), "a reader keeps its moment");
     assert_eq!(index.usage(BucketId(1)), Usage { objects: 1, bytes: 8, ..Usage::default() });
@@ -216,11 +218,13 @@ fn copies_share_blobs_and_own_their_inline_bodies() {
     assert_eq!(etag, "etag-100");
     assert_eq!((log.effects.is_empty(), index.references(BlobId(9)).unwrap()), (true, 2));
     log.apply(&index, 3, copy(&index, "large", "large"));
-    assert_eq!((log.effects.is_empty(), index.references(BlobId(9)).unwrap()), (true, 2));
+    assert_eq!((log.effects.is_empty(), index.references(BlobId(9)).unwrap()), (true, 3), "what it replaced is kept");
     log.apply(&index, 4, delete(&["large"]));
+    log.apply(&index, 4, forget());
     assert_eq!((log.effects.is_empty(), index.references(BlobId(9)).unwrap()), (true, 1));
     assert_eq!(index.blobs(None, 10).unwrap(), [(BlobId(9), 100)]);
     log.apply(&index, 5, delete(&["copy"]));
+    log.apply(&index, 5, forget());
     assert_eq!(log.effects.released, [BlobId(9)]);
     assert_eq!(trash(&index, 5, 10), []);
     assert_eq!(trash(&index, 6, 10), [BlobId(9)]);
@@ -245,6 +249,7 @@ fn the_trash_is_read_on_from_where_it_was_left() {
     for (at, id) in [(5, 11), (6, 30), (6, 31), (7, 2)] {
         log.apply(&index, at, put("a", blob(id, 100)));
         log.apply(&index, at, delete(&["a"]));
+        log.apply(&index, at, forget());
     }
     let first = index.trash(None, 9, 2).unwrap();
     assert_eq!(first, [(5, BlobId(11)), (6, BlobId(30))]);
@@ -271,6 +276,7 @@ fn a_blob_named_in_vain_is_released_and_one_named_again_is_taken_out_of_the_tras
     assert_eq!(log.effects.released, [BlobId(11)]);
     assert_eq!(index.references(BlobId(10)).unwrap(), 1);
     log.apply(&index, 8, delete(&["a"]));
+    log.apply(&index, 8, forget());
     log.apply(&index, 20, Command::Collect { before_ms: 8 });
     assert_eq!(trash(&index, 9, 9), [BlobId(9)]);
     log.apply(&index, 20, Command::Collect { before_ms: 9 });
@@ -295,7 +301,7 @@ fn an_upload_becomes_an_object() {
     let all = [(1, PART_MIN), (2, PART_MIN), (5, 3)];
     let first = log.request(&index, Some(1), 8, complete("u", 7, &all));
     assert!(is_stored(&first));
-    assert_eq!(log.effects.released, [BlobId(1), BlobId(5)], "the replaced object's and the unused part's");
+    assert_eq!(log.effects.released, [BlobId(5)], "the unused part's; the replaced object is kept");
     let object = index.object(BucketId(1), &key("u")).unwrap().unwrap();
     assert_eq!(object.summary.size, 2 * PART_MIN + 3);
     assert_eq!(object.detail.parts.iter().map(|part| part.number).collect::<Vec<_>>(), [1, 2, 5]);

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use holdfast_wire::deleted::Kept;
 use holdfast_wire::due::LifecycleReport;
 use holdfast_wire::error::CallError;
 use holdfast_wire::heartbeat::{ClusterView, GroupStatus, Heartbeat, Layout, NodeInfo};
@@ -40,6 +41,7 @@ use crate::task::collect::Collected;
 use crate::task::lifecycle;
 use crate::task::repair::Repair;
 use crate::task::scrub::Scrub;
+use crate::task::slow::SlowDisk;
 
 /// Between heartbeats, unless something changes.
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(200);
@@ -56,6 +58,7 @@ pub struct Host {
     log: Log,
     /// Reads of the log for followers far behind.
     log_reads: Lane,
+    scrubbing: Lane,
     blobs: BlobStore,
     client: Client,
     peers: Peers,
@@ -74,6 +77,7 @@ pub struct Host {
     /// Until when no blob is removed, for a backup.
     held_until: Mutex<Option<Instant>>,
     scrub: Scrub,
+    slow_disk: SlowDisk,
     lifecycle: lifecycle::Done,
     load: LoadMeter,
     /// Something that heartbeats tell has changed.
@@ -103,10 +107,18 @@ pub struct NodeMetrics {
     pub missing_blobs: u64,
     /// Blobs fetched from other nodes since the start.
     pub repaired_blobs: u64,
+    /// What the node keeps of objects that are gone.
+    pub kept: Kept,
+    /// Objects let go of since the start that could have been brought back, in the groups that this node led.
+    pub forgotten: u64,
     /// Blobs reclaimed since the start that nothing named any more.
     pub collected_blobs: u64,
     /// Blobs reclaimed since the start that nothing ever named.
     pub collected_orphans: u64,
+    /// The 99th percentile of the log's syncs while the disk is slow, microseconds; 0 while it is not.
+    pub slow_disk_us: u64,
+    /// Leaderships given away since the start because the disk was slow.
+    pub handed_over: u64,
     /// The scrub under way and the last one.
     pub scrub: ScrubState,
     /// What lifecycle rules made go since the start, in the groups that this node led.
@@ -138,6 +150,7 @@ impl Host {
             config,
             seams,
             log_reads: files.lane("log-read"),
+            scrubbing: files.lane("scrub"),
             files,
             engine,
             log,
@@ -156,6 +169,7 @@ impl Host {
             collected: Collected::default(),
             held_until: Mutex::default(),
             scrub: Scrub::default(),
+            slow_disk: SlowDisk::default(),
             lifecycle: lifecycle::Done::default(),
             load: LoadMeter::default(),
             news: watch::channel(0).0,
@@ -243,6 +257,19 @@ impl Host {
 
     pub(crate) fn scrub(&self) -> &Scrub {
         &self.scrub
+    }
+
+    /// Where a scrub reads log and index.
+    pub(crate) fn scrub_lane(&self) -> &Lane {
+        &self.scrubbing
+    }
+
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        &*self.engine
+    }
+
+    pub(crate) fn slow_disk(&self) -> &SlowDisk {
+        &self.slow_disk
     }
 
     pub(crate) fn files(&self) -> &dyn Files {
@@ -345,6 +372,7 @@ impl Host {
         spawn(Box::pin(lifecycle::run(self.clone())));
         spawn(Box::pin(task::collect::run(self.clone())));
         spawn(Box::pin(task::scrub::run(self.clone())));
+        spawn(Box::pin(task::slow::run(self.clone())));
         spawn(Box::pin(task::root::run(self.clone())));
 
         let mut layout = self.layout.subscribe();
@@ -398,13 +426,18 @@ impl Host {
         (self.layout.borrow().version == 0).then(|| "the cluster's layout is not known yet".to_owned())
     }
 
+    /// What a sync of the log takes, as heartbeats tell it.
+    fn sync_us(&self) -> u32 {
+        u32::try_from(self.log.stats().sync_micros.max(self.slow_disk.p99_us())).unwrap_or(u32::MAX)
+    }
+
     /// One heartbeat.
     pub fn heartbeat(&self) -> Heartbeat {
         Heartbeat {
             cluster: self.identity.cluster,
             node: self.info(),
             not_ready: self.not_ready(),
-            load: self.load.load(&*self.files, &self.config.data, self.log.stats().sync_micros as u32),
+            load: self.load.load(&*self.files, &self.config.data, self.sync_us()),
             groups: self.groups().iter().map(|group| self.group_status(group)).collect(),
             layout: self.layout.borrow().clone(),
         }
@@ -449,6 +482,13 @@ impl Host {
         ClusterView { cluster: self.identity.cluster, layout: self.layout.borrow().clone(), heartbeats }
     }
 
+    fn kept(&self) -> Kept {
+        self.groups().iter().map(|group| group.index().kept()).fold(Kept::default(), |sum, kept| Kept {
+            objects: sum.objects + kept.objects,
+            bytes: sum.bytes + kept.bytes,
+        })
+    }
+
     /// The node's numbers.
     pub fn metrics(&self) -> NodeMetrics {
         NodeMetrics {
@@ -458,8 +498,12 @@ impl Host {
             engine: self.engine.stats(),
             missing_blobs: self.groups().iter().map(|group| self.repair.missing(group.id())).sum(),
             repaired_blobs: self.repair.fetched(),
+            kept: self.kept(),
+            forgotten: self.collected.forgotten(),
             collected_blobs: self.collected.trash(),
             collected_orphans: self.collected.orphans(),
+            slow_disk_us: self.slow_disk.p99_us(),
+            handed_over: self.slow_disk.handed_over(),
             scrub: self.scrub.obey(ScrubOrder::Status, 0),
             lifecycle: self.lifecycle.report(),
             buckets: self.bucket_metrics(),

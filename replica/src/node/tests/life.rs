@@ -59,4 +59,8 @@ impl Engine for Life {
     fn stats(&self) -> EngineStats {
         self.engine.stats()
     }
+
+    fn stored(&self) -> Vec<crate::index::engine::Stored> {
+        self.engine.stored()
+    }
 }

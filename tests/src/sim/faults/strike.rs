@@ -21,7 +21,7 @@ impl Adversary {
         let one = if self.rng.percent(50) { leader(cluster, &mut self.rng).unwrap_or(any) } else { any };
         let outage = 50 + self.rng.below(2500);
         match scenario {
-            Scenario::Mixed | Scenario::Collect | Scenario::Election | Scenario::Calm => None,
+            Scenario::Mixed | Scenario::Collect | Scenario::Election | Scenario::Calm | Scenario::Undelete => None,
             Scenario::Kill => {
                 cluster.kill(one);
                 self.down.push((one, now + outage));
@@ -88,6 +88,27 @@ impl Adversary {
                     }
                 });
                 rotten.ok().map(|()| format!("a bit of a blob of {} flips", name(one)))
+            }
+            Scenario::Latent => {
+                let files = cluster.blob_files(one);
+                if files.is_empty() {
+                    return None;
+                }
+                let file = self.rng.pick(&files).clone();
+                let spoilt = cluster.machines[one].disk.spoil(&file);
+                spoilt.ok().map(|()| format!("a blob of {} cannot be read", name(one)))
+            }
+            Scenario::Clocks => {
+                let skew_ms = *self.rng.pick(&[3_600_000, -3_600_000, 60_000, -120_000, 0]);
+                cluster.machines[one].clock.jump(skew_ms);
+                Some(format!("the clock of {} is {skew_ms} ms off", name(one)))
+            }
+            Scenario::Grow => {
+                if count >= 5 || now < 2500 {
+                    return None;
+                }
+                let at = cluster.add();
+                Some(format!("{} asks to join", name(at)))
             }
             Scenario::Transfer => {
                 let group = {

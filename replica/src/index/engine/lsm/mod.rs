@@ -11,6 +11,7 @@
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "the engine opens its files itself")]
 
 mod pins;
+mod stored;
 mod upkeep;
 
 use std::fs::TryLockError;
@@ -30,7 +31,7 @@ use parking_lot::Mutex;
 
 use self::pins::{Pin, Pins};
 use self::upkeep::{Upkeep, Wait};
-use super::{Durability, Engine, EngineError, EngineStats, Mutation, Row, Space, View, behind};
+use super::{Durability, Engine, EngineError, EngineStats, Mutation, Row, Space, Stored, View, behind};
 
 /// Keys that `clear` removes in one batch.
 const CLEAR_BATCH: usize = 4096;
@@ -237,6 +238,10 @@ impl Engine for Lsm {
             disk_bytes: shared.tree.disk_space(),
             memory_bytes: shared.buffered.load(Ordering::Acquire) + shared.cache.size(),
         }
+    }
+
+    fn stored(&self) -> Vec<Stored> {
+        stored::files(&self.shared.tree)
     }
 }
 

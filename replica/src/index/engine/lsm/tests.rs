@@ -1,5 +1,6 @@
 //! What only this engine promises: bounded buffers, prefixes after a crash, views of whole batches.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 
@@ -127,4 +128,85 @@ fn an_open_view_keeps_what_it_sees_through_flushing_and_merging() {
     let seen: Vec<_> = view.range(Space::Bodies, b"", b"").map(|row| row.unwrap().1).collect();
     assert_eq!(seen.len(), 1000);
     assert!(seen.iter().all(|value| value[..] == [1; 1500]));
+}
+
+/// A tree with several tables and value files on disk; the rows that it has.
+fn filled(directory: &Path) -> Vec<(Bytes, Bytes)> {
+    let engine = small(directory);
+    for key in 0..600u32 {
+        let batch = vec![put(Space::Records, key, vec![key as u8; 300]), put(Space::Bodies, key, vec![9; 1500])];
+        engine.write(batch, Durability::Buffered).unwrap();
+    }
+    engine.write(Vec::new(), Durability::Synced).unwrap();
+    rows_of(&engine).unwrap()
+}
+
+fn rows_of(engine: &Lsm) -> Result<Vec<(Bytes, Bytes)>, EngineError> {
+    Space::ALL.into_iter().flat_map(|space| engine.range(space, b"", b"")).collect()
+}
+
+fn files_under(directory: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files_under(&path)) } else { found.push(path) }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_stored_file_verifies_until_a_bit_of_it_flips() {
+    let directory = tempfile::tempdir().unwrap();
+    filled(directory.path());
+    let engine = small(directory.path());
+    let stored = engine.stored();
+    assert!(stored.len() >= 2 && stored.iter().all(|file| file.len > 0), "tables and values");
+    for file in stored {
+        let path = file.name.clone();
+        assert_eq!((file.verify)(), Ok(()), "{path}");
+    }
+    let broken = engine.stored().remove(0).name;
+    let mut bytes = std::fs::read(&broken).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    std::fs::write(&broken, bytes).unwrap();
+    for file in engine.stored() {
+        let path = file.name.clone();
+        assert_eq!((file.verify)().is_err(), path == broken, "{path}");
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_an_error_or_changes_nothing_but_never_another_row() {
+    let directory = tempfile::tempdir().unwrap();
+    let rows = filled(directory.path());
+    let (mut refused, mut failed, mut harmless) = (0, 0, 0);
+    for (number, file) in files_under(&directory.path().join("tree")).into_iter().enumerate() {
+        let good = std::fs::read(&file).unwrap();
+        // Some places of every file, its ends among them.
+        let places: BTreeSet<usize> = (0..10)
+            .map(|n| n * good.len() / 10)
+            .chain([good.len().saturating_sub(1)])
+            .filter(|at| *at < good.len())
+            .collect();
+        for at in places {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << ((at + number) % 8);
+            let left = killed(directory.path());
+            let path = left.path().join(file.strip_prefix(directory.path()).unwrap());
+            std::fs::write(path, bad).unwrap();
+            match Lsm::open(left.path(), LsmOptions::default()) {
+                Err(_) => refused += 1,
+                Ok(engine) => match rows_of(&engine) {
+                    Err(_) => failed += 1,
+                    Ok(found) => {
+                        assert!(found == rows, "{} at byte {at}: other rows", file.display());
+                        harmless += 1;
+                    }
+                },
+            }
+        }
+    }
+    assert!(refused + failed > harmless, "{refused} refused, {failed} failed, {harmless} harmless");
 }

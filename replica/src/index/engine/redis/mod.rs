@@ -35,7 +35,7 @@ use self::link::{Link, waiting};
 use self::rows::{Frozen, Rows};
 use self::undo::{Old, Place, Undo};
 use super::dump::{self, Head};
-use super::{Durability, Engine, EngineError, EngineStats, Mutation, Row, Space, Trouble, View, behind};
+use super::{Durability, Engine, EngineError, EngineStats, Mutation, Row, Space, Stored, Trouble, View, behind};
 use crate::file::Files;
 
 pub use link::Patience;
@@ -590,6 +590,15 @@ impl Engine for Redis {
             disk_bytes: self.shared.dump_bytes.load(Ordering::Relaxed),
             memory_bytes: self.shared.undo.lock().bytes() as u64,
         }
+    }
+
+    /// The dump: rows in Redis are compared with their own checksums whenever they are read.
+    fn stored(&self) -> Vec<Stored> {
+        let (files, path) = (self.shared.files.clone(), self.shared.dump.clone());
+        let len = self.shared.dump_bytes.load(Ordering::Relaxed);
+        let name = path.display().to_string();
+        let verify = move || dump::each(&*files, &path, &mut |_| Ok(())).map(drop).map_err(|error| error.to_string());
+        vec![Stored { name, len, verify: Box::new(verify) }]
     }
 
     fn trouble(&self) -> Option<Trouble> {
