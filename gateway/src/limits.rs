@@ -76,13 +76,15 @@ impl Gate {
         }
     }
 
-    /// Lets in a request with a body of `length` bytes (`None`: unknown), until the permit is dropped.
+    /// Lets in a request with a body of `length` bytes (`None`: unknown), until the permit is dropped. Bodies as long as
+    /// a window or longer leave a quarter of all bytes to the others: however many of them crawl, small ones get in.
     pub fn admit(self: &Arc<Self>, length: Option<u64>) -> Result<Permit, Refusal> {
         let bytes = length.unwrap_or(u64::MAX).min(self.window);
+        let limit = if bytes < self.window { self.max_bytes } else { self.max_bytes / 4 * 3 };
         if !take(&self.requests, 1, self.max_requests) {
             return Err(Refusal::slow_down(Cause::InFlight));
         }
-        if !take(&self.bytes, bytes, self.max_bytes) {
+        if !take(&self.bytes, bytes, limit) {
             self.requests.fetch_sub(1, Ordering::Relaxed);
             return Err(Refusal::slow_down(Cause::InFlightBytes));
         }
@@ -130,13 +132,15 @@ mod tests {
 
     #[test]
     fn places_are_limited_and_given_back() {
-        let limits = Limits { max_in_flight: 3, max_in_flight_bytes: 250, body_window: 100, ..Limits::default() };
+        let limits = Limits { max_in_flight: 3, max_in_flight_bytes: 280, body_window: 100, ..Limits::default() };
         let gate = Arc::new(Gate::new(&limits));
         let one = gate.admit(Some(1000)).unwrap();
         let two = gate.admit(None).unwrap();
         assert_eq!((gate.requests(), gate.bytes()), (2, 200));
-        assert_eq!(gate.admit(Some(51)).unwrap_err().cause, Cause::InFlightBytes);
-        let three = gate.admit(Some(50)).unwrap();
+        assert_eq!(gate.admit(Some(81)).unwrap_err().cause, Cause::InFlightBytes);
+        let large = gate.admit(Some(100)).unwrap_err();
+        assert_eq!(large.cause, Cause::InFlightBytes, "large bodies leave room for small ones");
+        let three = gate.admit(Some(80)).unwrap();
         assert_eq!(gate.admit(Some(0)).unwrap_err().cause, Cause::InFlight);
         drop((one, three));
         assert_eq!((gate.requests(), gate.bytes()), (1, 100));

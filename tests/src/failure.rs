@@ -19,6 +19,17 @@ impl Failure {
     }
 }
 
+/// Begins what says that the test itself did not work, which proves nothing either way.
+pub const HARNESS: &str = "HARNESS ERROR: ";
+
+impl Failure {
+    /// The test itself, not what it tests.
+    #[track_caller]
+    pub fn harness(what: impl fmt::Display) -> Self {
+        Self { what: format!("{HARNESS}{what}"), at: Location::caller() }
+    }
+}
+
 impl<E: std::error::Error> From<E> for Failure {
     #[track_caller]
     fn from(error: E) -> Self {

@@ -11,7 +11,7 @@ use crate::check::Report;
 use crate::client::raw::{Call, Raw};
 use crate::cluster::Cluster;
 use crate::failure::Failure;
-use crate::history::gap::{Probes, percentile};
+use crate::history::gap::{Probes, Through, percentile};
 use crate::history::workload::{Plan, Workload};
 use crate::wait;
 
@@ -34,6 +34,16 @@ pub fn rounds(otherwise: usize) -> usize {
 impl Storm {
     /// Makes the buckets, starts the load and waits until it is under way. `change` adapts the plan.
     pub async fn start(cluster: &Cluster, shards: usize, change: impl FnOnce(&mut Plan)) -> Result<Self, Failure> {
+        Self::through(Through::OneAtATime, cluster, shards, change).await
+    }
+
+    /// As [`start`](Self::start), with probes that go through these gateways.
+    pub async fn through(
+        through: Through,
+        cluster: &Cluster,
+        shards: usize,
+        change: impl FnOnce(&mut Plan),
+    ) -> Result<Self, Failure> {
         let (gateways, keys) = (cluster.gateways(), cluster.keys());
         let mut raw = Raw::new(&gateways[0], keys.clone(), Duration::from_secs(15));
         for bucket in [BUCKET, PROBED] {
@@ -42,7 +52,7 @@ impl Storm {
                 return Err(Failure::new(format!("no bucket: {} {}", created.status, created.text())));
             }
         }
-        let probes = Probes::start(&gateways, keys, PROBED, shards).await?;
+        let probes = Probes::start(&gateways, keys, PROBED, shards, through).await?;
         let mut plan = Plan::new(gateways, keys.clone(), BUCKET);
         change(&mut plan);
         println!("seed {}", plan.seed);
@@ -70,6 +80,11 @@ impl Storm {
     /// The longest pause of writes, per group, that touched the time since `from`.
     pub fn gaps(&self, from: Instant) -> BTreeMap<GroupId, Duration> {
         self.probes.gaps(from)
+    }
+
+    /// The time that the longest request of the workload has taken so far, answered or not.
+    pub fn longest(&self) -> Duration {
+        self.workload.longest()
     }
 
     /// Ends the load, scans and judges. The cluster must be whole.

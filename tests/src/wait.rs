@@ -12,11 +12,11 @@ pub struct TimedOut {
 }
 
 /// Asks `probe` again and again until it gives a value; its last refusal is in the error.
-pub async fn until<T, F, Fut>(what: &str, limit: Duration, mut probe: F) -> Result<T, TimedOut>
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Result<T, String>>,
-{
+pub async fn until<T>(
+    what: &str,
+    limit: Duration,
+    mut probe: impl AsyncFnMut() -> Result<T, String>,
+) -> Result<T, TimedOut> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(5);
     let mut last = String::from("the probe itself did not return");

@@ -4,13 +4,17 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use holdfast_tests::body;
 use holdfast_tests::client::raw::{Call, Raw, Reply};
 use holdfast_tests::cluster::node::Node;
 use holdfast_tests::cluster::{Cluster, Options};
 use holdfast_tests::failure::{Failure, on_cluster};
+use holdfast_tests::fault;
+use holdfast_tests::history::gap::Through;
+use holdfast_tests::history::workload::Plan;
+use holdfast_tests::storm::{Storm, line, rounds};
 use holdfast_tests::wait;
 use http::{Method, StatusCode};
 
@@ -162,8 +166,7 @@ impl Drop for Small {
 async fn full_disks_refuse_writes_and_recover() {
     let disks: Vec<Small> = (0..3).filter_map(|_| Small::mount(320).ok().flatten()).collect();
     if disks.len() < 3 {
-        println!("skipped: mounting a tmpfs takes root");
-        return;
+        return fault::skipped("9", "all disks full", &"mounting a tmpfs takes root");
     }
     let data = disks.iter().enumerate().map(|(at, disk)| (at, disk.0.path().join("data"))).collect();
     on_cluster(Options { data, shards: 1, ..Options::default() }, async |cluster| -> Test {
@@ -180,7 +183,7 @@ async fn full_disks_refuse_writes_and_recover() {
             }
             stored += 1;
         };
-        println!("full after {stored} objects of 1 MiB");
+        fault::counted("9", "all disks full", stored, "objects of 1 MiB until they were full")?;
         assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{}", refused.text());
         assert_eq!(cluster.running().len(), 3, "a full disk is no reason to end");
         for number in 0..stored {
@@ -206,6 +209,101 @@ async fn full_disks_refuse_writes_and_recover() {
             let got = expect(&mut s3, Call::object(Method::GET, "full", &key(number)), StatusCode::OK).await?;
             assert_eq!(body::verify(number, &got.body), Ok(()));
         }
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_full_disk_stops_nobody() {
+    let Some(disk) = Small::mount(256).ok().flatten() else {
+        return fault::skipped("9", "one full disk", &"mounting a tmpfs takes root");
+    };
+    let data = vec![(0, disk.0.path().join("data"))];
+    on_cluster(Options { data, ..Options::default() }, async |cluster| -> Test {
+        let change = |plan: &mut Plan| (plan.seed, plan.large) = (91, false);
+        let storm = Storm::through(Through::Every, cluster, 4, change).await?;
+        let ballast = disk.0.path().join("ballast");
+        let (mut gaps, mut filled) = (Vec::new(), 0);
+        for round in 0..rounds(1) {
+            // Whose disk is full leads the group at first.
+            cluster.transfer(1 + round as u32 % 4, "n1", 1).await?;
+            let began = Instant::now();
+            filled += fill(&ballast)?;
+            storm.goes_on(began + Duration::from_secs(3), 300).await?;
+            gaps.push(storm.gaps(began).into_values().max().unwrap_or_default());
+            assert_eq!(cluster.running().len(), 3, "a full disk is no reason to end");
+            let leads = cluster.leaderships(1).await?[0];
+            println!("with a full disk n1 leads {leads} groups");
+            std::fs::remove_file(&ballast)?;
+            let freed = Instant::now();
+            cluster.ready().await?;
+            println!("FIGURE one full disk: whole again {} ms after space was made", freed.elapsed().as_millis());
+        }
+        fault::counted("9", "one full disk", filled, "bytes until it was full")?;
+        println!("{}", line("one full disk", &gaps));
+        storm.judge(cluster).await
+    })
+    .await;
+}
+
+/// Writes until nothing more fits; how many bytes that were.
+fn fill(path: &Path) -> std::io::Result<u64> {
+    let mut file = std::fs::File::create(path)?;
+    for size in [1 << 20, 4096] {
+        while std::io::Write::write_all(&mut file, &vec![1; size]).is_ok() {}
+    }
+    Ok(file.metadata()?.len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotten_index_is_noticed_and_never_believed() {
+    const OBJECTS: u64 = 200;
+    on_cluster(Options { shards: 1, ..Options::default() }, async |cluster| -> Test {
+        let mut s3 = raw(cluster, 0);
+        expect(&mut s3, Call::bucket(Method::PUT, "index"), StatusCode::OK).await?;
+        let key = |number: u64| format!("d{number}/k");
+        for number in 0..OBJECTS {
+            let call = Call::object(Method::PUT, "index", &key(number)).body(body::make(number, 4096));
+            expect(&mut s3, call, StatusCode::OK).await?;
+        }
+        cluster.ready().await?;
+        // Ended in order, so that what it has in memory is in its files.
+        cluster.node(2).terminate(Duration::from_secs(20)).await?;
+        let index = cluster.node(2).data.join("index");
+        let files = cluster.node(2).files().into_iter().filter(|(path, _)| path.starts_with(&index));
+        let mut flipped = 0;
+        for (path, len) in files.filter(|(_, len)| *len > 4096) {
+            for at in (1000..len).step_by(5000) {
+                flip(&path, at)?;
+                flipped += 1;
+            }
+        }
+        fault::counted("14", "bits of the index flipped", flipped, "bytes")?;
+        cluster.node(2).start()?;
+        let ended = cluster.node(2).ended(Duration::from_secs(5)).await.is_ok();
+        if ended {
+            let said = cluster.node(2).log_tail(5);
+            println!("it refuses to start: {said}");
+        } else {
+            for number in 0..OBJECTS {
+                let call = Call::object(Method::GET, "index", &key(number)).header("x-holdfast-read", "eventual");
+                let got = raw(cluster, 2).call(call).await?;
+                match got.status {
+                    StatusCode::OK => assert_eq!(body::verify(number, &got.body), Ok(()), "{}", key(number)),
+                    status => assert!(status.is_server_error(), "{}: {status} {}", key(number), got.text()),
+                }
+            }
+        }
+        for number in 0..OBJECTS {
+            let got = expect(&mut s3, Call::object(Method::GET, "index", &key(number)), StatusCode::OK).await?;
+            assert_eq!(body::verify(number, &got.body), Ok(()));
+        }
+        // Replaced, it is whole again.
+        cluster.node(2).kill();
+        cluster.node(2).wipe()?;
+        cluster.node(2).start()?;
+        cluster.ready().await?;
         Ok(())
     })
     .await;

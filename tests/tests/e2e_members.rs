@@ -7,7 +7,8 @@ use holdfast_tests::bench::load::{self, Case, Kind, Target};
 use holdfast_tests::client::raw::{Call, Raw};
 use holdfast_tests::cluster::{Cluster, Options};
 use holdfast_tests::failure::{Failure, on_cluster};
-use holdfast_tests::storm::Storm;
+use holdfast_tests::fault;
+use holdfast_tests::storm::{Storm, rounds};
 use holdfast_tests::wait;
 use http::Method;
 
@@ -114,18 +115,7 @@ async fn a_follower_that_missed_ten_thousand_writes_catches_up() {
         cluster.node_ready(2).await?;
         let more = more.await?;
         assert_eq!(more.errors, 0, "{:?}", more.first_error);
-        let probe = || async {
-            let status = cluster.status(0).await.map_err(|error| error.to_string())?;
-            for group in &status.groups {
-                let front = group.members.iter().map(|member| member.last_log).max().unwrap_or(0);
-                let behind = group.members.iter().find(|m| m.applied < front || m.missing_blobs > 0);
-                if let Some(member) = behind.or(group.members.first().filter(|_| group.members.len() != 3)) {
-                    return Err(format!("group {} at {front}: {member:?}", group.id));
-                }
-            }
-            Ok(())
-        };
-        wait::until("all to have the same", CHANGE, probe).await?;
+        redundant(cluster, CHANGE).await?;
 
         // Now it is one of the majority that is left, and must have everything.
         cluster.node(0).kill();
@@ -134,6 +124,78 @@ async fn a_follower_that_missed_ten_thousand_writes_catches_up() {
             let read = load::run(&left, &case(Kind::Get, size, objects, reads)).await;
             assert_eq!((read.wrong, read.errors), (0, 0), "{:?}", read.first_error);
         }
+        Ok(())
+    })
+    .await;
+}
+
+/// Waits until every member of every group has all that any of them has, blobs included.
+async fn redundant(cluster: &Cluster, limit: Duration) -> Test {
+    let probe = || async {
+        let status = cluster.status(0).await.map_err(|error| error.to_string())?;
+        for group in &status.groups {
+            let front = group.members.iter().map(|member| member.last_log).max().unwrap_or(0);
+            let behind = group.members.iter().find(|m| m.applied < front || m.missing_blobs > 0);
+            if let Some(member) = behind.or(group.members.first().filter(|_| group.members.len() != 3)) {
+                return Err(format!("group {} at {front}: {member:?}", group.id));
+            }
+        }
+        Ok(())
+    };
+    Ok(wait::until("all to have the same", limit, probe).await?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wiped_node_has_everything_again_and_can_read_it() {
+    const OBJECT: u64 = 4 << 20;
+    let mib: u64 = if rounds(1) > 1 { 1024 } else { 40 };
+    let env = vec![("HOLDFAST_SCRUB_BYTES".to_owned(), (1 << 30).to_string())];
+    on_cluster(Options { env, ..Options::default() }, async |cluster| -> Test {
+        let mut raw = Raw::new(&cluster.gateways()[0], cluster.keys().clone(), Duration::from_secs(15));
+        raw.call(Call::bucket(Method::PUT, "wiped")).await?;
+        let target = Target::new(cluster.gateways(), cluster.keys().clone(), "wiped", OBJECT);
+        let objects = (mib << 20) / OBJECT;
+        let case = Case {
+            kind: Kind::Create,
+            size: OBJECT,
+            clients: 4,
+            objects,
+            span: Duration::from_secs(600),
+            operations: Some(objects),
+        };
+        let stored = load::run(&target, &case).await;
+        assert_eq!((stored.operations, stored.errors), (objects, 0), "{:?}", stored.first_error);
+        redundant(cluster, CHANGE).await?;
+        let old = id_of(cluster, 0, "n3").await?;
+        cluster.node(2).kill();
+        cluster.node(2).wipe()?;
+        let began = Instant::now();
+        cluster.node(2).start()?;
+        voters(cluster, 0, "n3", old).await?;
+        redundant(cluster, Duration::from_secs(600)).await?;
+        cluster.ready().await?;
+        let took = began.elapsed();
+        fault::counted("26", "a disk wiped", mib, "MiB to be copied")?;
+        let rate = mib as f64 / took.as_secs_f64();
+        println!(
+            "FIGURE a disk wiped: {mib} MiB on three nodes again after {:.1} s, {rate:.0} MiB/s",
+            took.as_secs_f64()
+        );
+
+        let began = Instant::now();
+        let (code, printed) = cluster.holdfast(2, &["scrub", "start"]).await?;
+        assert_eq!(code, Some(0), "{printed}");
+        let read = || async {
+            let read = cluster.metric(2, "holdfast_scrub_last_bytes").await.map_err(|error| error.to_string())?;
+            if read.unwrap_or(0.0) >= (mib << 20) as f64 { Ok(()) } else { Err(format!("{read:?} bytes read")) }
+        };
+        wait::until("the scrub to read everything", Duration::from_secs(300), read).await?;
+        let corrupt = cluster.metric(2, "holdfast_scrub_last_corrupt").await?;
+        assert_eq!(corrupt, Some(0.0), "copied wrongly");
+        println!(
+            "FIGURE scrub of all three nodes at once: {:.0} MiB/s each",
+            mib as f64 / began.elapsed().as_secs_f64()
+        );
         Ok(())
     })
     .await;

@@ -1,5 +1,5 @@
 //! Power cuts on real file systems: `FS_IOC_SHUTDOWN` without a flush of the journal, under a node's process, on a disk
-//! of its own. Needs root and loop devices; where they are missing, the test says NOT INSTALLED and proves nothing.
+//! of its own. Needs root and loop devices; where they are missing, the test says `skipped` and proves nothing.
 //! `HOLDFAST_TEST_ROUNDS=200` runs the figures of the report.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it tests real processes")]
 
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use holdfast_tests::cluster::disk::{Disk, Kind};
 use holdfast_tests::cluster::{Cluster, Options};
 use holdfast_tests::failure::Failure;
+use holdfast_tests::fault;
 use holdfast_tests::storm::{Storm, line, rounds};
 
 type Test = Result<(), Failure>;
@@ -41,7 +42,7 @@ async fn power_cuts(kind: Kind) -> Test {
     let mut disks = match disks {
         Ok(disks) => disks,
         Err(error) => {
-            println!("NOT INSTALLED: power cuts on {kind:?}: {error}");
+            fault::skipped("4, 5", &format!("power cuts on {kind:?}"), &error);
             return Ok(());
         }
     };
@@ -63,6 +64,7 @@ async fn power_cuts(kind: Kind) -> Test {
         one.push(cut(&mut cluster, &mut disks, &storm, &[victim]).await?);
         all.push(cut(&mut cluster, &mut disks, &storm, &[0, 1, 2]).await?);
     }
+    fault::counted("4, 5", &format!("power cuts on {kind:?}"), (one.len() + 3 * all.len()) as u64, "disks cut")?;
     println!("{}", line(&format!("power of one node cut on {kind:?}"), &one));
     println!("{}", line(&format!("power of all nodes cut on {kind:?}"), &all));
     storm.judge(&cluster).await

@@ -30,6 +30,9 @@ struct Arguments {
     /// Rounds of faults in each test of real processes
     #[arg(long, default_value_t = 20, env = "HOLDFAST_TEST_ROUNDS")]
     rounds: u64,
+    /// Run these files of tests of real processes only
+    #[arg(long)]
+    suites: Vec<String>,
     /// Plant these bugs only
     #[arg(long)]
     planted: Vec<String>,
@@ -70,8 +73,8 @@ fn prove(arguments: &Arguments) -> Result<bool, HarnessError> {
         show("seeds", page::seeds(&sums, arguments.safety))?;
     }
     if wanted(Part::Real) {
-        let outcomes = real::run(arguments.rounds)?;
-        sound &= outcomes.iter().all(|outcome| outcome.passed && outcome.missing.is_empty());
+        let outcomes = real::run(arguments.rounds, &arguments.suites)?;
+        sound &= outcomes.iter().all(real::Outcome::proven);
         show("real", page::real(&outcomes))?;
     }
     Ok(sound)

@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use rustix::ioctl::{Setter, ioctl};
+
+use crate::cluster::tool::run;
 
 /// `FS_IOC_SHUTDOWN`: `_IOR('X', 125, __u32)` in the kernel's xfs_fs.h and ext4.h.
 const FS_IOC_SHUTDOWN: u32 = 0x8004_587d;
@@ -28,15 +29,16 @@ pub struct Disk {
     mounted: bool,
 }
 
-fn run(program: &str, arguments: &[&str]) -> io::Result<()> {
-    let output = Command::new(program).args(arguments).output()?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(io::Error::other(format!(
-            "{program} {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        ))),
+impl Kind {
+    /// Makes a file system of it in a file or on a device. Nothing is discarded first: whoever records the writes would
+    /// take that for content.
+    pub fn format(self, path: &Path) -> io::Result<()> {
+        let path = path.display().to_string();
+        match self {
+            Self::Ext4 => run("mkfs.ext4", &["-q", "-F", "-E", "nodiscard", &path])?,
+            Self::Xfs => run("mkfs.xfs", &["-q", "-f", "-K", &path])?,
+        };
+        Ok(())
     }
 }
 
@@ -49,11 +51,15 @@ impl Disk {
         let (image, mount) = (dir.join(format!("{name}.img")), dir.join(name));
         File::create(&image)?.set_len(bytes)?;
         std::fs::create_dir_all(&mount)?;
-        let path = image.display().to_string();
-        match kind {
-            Kind::Ext4 => run("mkfs.ext4", &["-q", "-F", &path])?,
-            Kind::Xfs => run("mkfs.xfs", &["-q", "-f", &path])?,
-        }
+        kind.format(&image)?;
+        let mut disk = Self { image, mount, mounted: false };
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    /// A disk with this image, which has a file system already, mounted at `mount`.
+    pub fn of(image: PathBuf, mount: PathBuf) -> io::Result<Self> {
+        std::fs::create_dir_all(&mount)?;
         let mut disk = Self { image, mount, mounted: false };
         disk.mount()?;
         Ok(disk)

@@ -14,12 +14,20 @@ use crate::wait::{self, TimedOut};
 
 pub mod balancer;
 pub mod binary;
+pub mod blocklog;
+pub mod cgroup;
+pub mod clock;
 pub mod disk;
+pub mod netns;
 pub mod node;
+pub mod options;
 pub mod ports;
 pub mod status;
+pub mod strace;
+pub mod tool;
 
 use node::Node;
+pub use options::Options;
 use ports::Ports;
 use status::Status;
 
@@ -55,27 +63,6 @@ pub enum ClusterError {
     /// An answer of another form.
     #[error("the admin API's answer is no status: {0}")]
     Status(#[from] serde_json::Error),
-}
-
-/// How a cluster is made.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Nodes at the start.
-    pub nodes: usize,
-    /// Shard groups.
-    pub shards: u32,
-    /// Further environment of every node.
-    pub env: Vec<(String, String)>,
-    /// Further environment of node number N (from 0).
-    pub env_of: Vec<(usize, String, String)>,
-    /// Where node number N (from 0) keeps its data, if not in the temporary directory.
-    pub data: Vec<(usize, PathBuf)>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { nodes: 3, shards: 4, env: Vec::new(), env_of: Vec::new(), data: Vec::new() }
-    }
 }
 
 /// The cluster.
@@ -121,43 +108,6 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Prepares node number `at`. A node beyond the first ones is not in `peers` and says where it is dialled.
-    fn make(&self, at: usize, name: &str) -> Node {
-        let peers = (0..self.options.nodes)
-            .map(|at| format!("n{}=127.0.0.1:{}", at + 1, self.ports.of(at).peer))
-            .collect::<Vec<_>>()
-            .join(",");
-        let ports = self.ports.of(at);
-        let chosen = self.options.data.iter().find(|(of, _)| *of == at).map(|(_, path)| path.clone());
-        let mut node = Node::new(&self.binary, name, chosen.unwrap_or_else(|| self.dir.path().join(name)), ports);
-        node.log = self.dir.path().join(format!("{name}.log"));
-        let local = |port: u16| format!("127.0.0.1:{port}");
-        node.args = vec!["server".into(), "--name".into(), name.into(), "--peers".into(), peers];
-        for (flag, value) in [
-            ("--data", node.data.display().to_string()),
-            ("--peer-listen", local(ports.peer)),
-            ("--s3-listen", local(ports.s3)),
-            ("--admin-listen", local(ports.admin)),
-            ("--ops-listen", local(ports.ops)),
-            ("--shards", self.options.shards.to_string()),
-        ] {
-            node.args.extend([flag.to_owned(), value]);
-        }
-        if at >= self.options.nodes {
-            node.args.extend(["--peer-address".to_owned(), local(ports.peer)]);
-        }
-        node.env = vec![
-            ("HOLDFAST_CLUSTER_SECRET".into(), SECRET.into()),
-            ("HOLDFAST_ADMIN_TOKEN".into(), TOKEN.into()),
-            ("HOLDFAST_ROOT_ACCESS_KEY".into(), self.keys.access.clone()),
-            ("HOLDFAST_ROOT_SECRET_KEY".into(), self.keys.secret.clone()),
-        ];
-        node.env.extend(self.options.env.iter().cloned());
-        let own = self.options.env_of.iter().filter(|(of, ..)| *of == at);
-        node.env.extend(own.map(|(_, name, value)| (name.clone(), value.clone())));
-        node
-    }
-
     /// Node number `at`, from 0.
     pub fn node(&mut self, at: usize) -> &mut Node {
         &mut self.nodes[at]
@@ -200,12 +150,12 @@ impl Cluster {
 
     /// `host:port` of every gateway.
     pub fn gateways(&self) -> Vec<String> {
-        self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.ports.s3)).collect()
+        self.nodes.iter().map(|node| node.at(node.ports.s3)).collect()
     }
 
     /// `http://host:port` of node number `at`.
     pub fn endpoint(&self, at: usize) -> String {
-        format!("http://127.0.0.1:{}", self.nodes[at].ports.s3)
+        format!("http://{}", self.nodes[at].at(self.nodes[at].ports.s3))
     }
 
     /// Waits until every running node is ready and every group has a leader and all its voters alive and caught up.
@@ -228,7 +178,7 @@ impl Cluster {
 
     /// Waits until node number `at` says that it is ready; an exit of its process ends the wait at once.
     pub async fn node_ready(&mut self, at: usize) -> Result<(), ClusterError> {
-        let ops = format!("127.0.0.1:{}", self.nodes[at].ports.ops);
+        let ops = self.nodes[at].at(self.nodes[at].ports.ops);
         let start = std::time::Instant::now();
         let mut last = String::new();
         while start.elapsed() < READY_WITHIN {
@@ -249,7 +199,7 @@ impl Cluster {
 
     /// The cluster as node number `at` sees it.
     pub async fn status(&self, at: usize) -> Result<Status, ClusterError> {
-        let admin = format!("127.0.0.1:{}", self.nodes[at].ports.admin);
+        let admin = self.nodes[at].at(self.nodes[at].ports.admin);
         let (status, body) = plain::get(&admin, "/v1/cluster", Some(TOKEN)).await?;
         match status.is_success() {
             true => Ok(serde_json::from_str(&body)?),
@@ -317,7 +267,7 @@ impl Cluster {
     }
 
     async fn admin(&self, through: usize, path: &str, body: String) -> Result<(), ClusterError> {
-        let admin = format!("127.0.0.1:{}", self.nodes[through].ports.admin);
+        let admin = self.nodes[through].at(self.nodes[through].ports.admin);
         let (status, body) = plain::request(Method::POST, &admin, path, Some(TOKEN), body).await?;
         match status.is_success() {
             true => Ok(()),
@@ -330,7 +280,7 @@ impl Cluster {
         let output = tokio::process::Command::new(&self.binary)
             .args(args)
             .env_clear()
-            .env("HOLDFAST_ADMIN", format!("http://127.0.0.1:{}", self.nodes[at].ports.admin))
+            .env("HOLDFAST_ADMIN", format!("http://{}", self.nodes[at].at(self.nodes[at].ports.admin)))
             .env("HOLDFAST_ADMIN_TOKEN", TOKEN)
             .current_dir(self.dir.path())
             .kill_on_drop(true)
@@ -347,7 +297,7 @@ impl Cluster {
 
     /// The sum of the samples of all metrics whose names are chosen; `None` if there are none.
     pub async fn metrics(&self, at: usize, choose: impl Fn(&str) -> bool) -> Result<Option<f64>, ClusterError> {
-        let ops = format!("127.0.0.1:{}", self.nodes[at].ports.ops);
+        let ops = self.nodes[at].at(self.nodes[at].ports.ops);
         let (_, page) = plain::get(&ops, "/metrics", None).await?;
         let samples = page.lines().filter(|line| !line.starts_with('#')).filter_map(|line| {
             let (metric, value) = line.rsplit_once(' ')?;

@@ -25,6 +25,10 @@ pub struct Node {
     pub args: Vec<String>,
     /// Environment of the next start, beside `PATH` and `HOME`.
     pub env: Vec<(String, String)>,
+    /// A program and its arguments that becomes the node's, from the next start on.
+    pub wrap: Vec<String>,
+    /// Where it listens.
+    pub host: String,
     binary: PathBuf,
     process: Option<Child>,
 }
@@ -40,9 +44,16 @@ impl Node {
             log,
             args: Vec::new(),
             env: Vec::new(),
+            wrap: Vec::new(),
+            host: "127.0.0.1".into(),
             binary: binary.into(),
             process: None,
         }
+    }
+
+    /// `host:port` of one of its ports.
+    pub fn at(&self, port: u16) -> String {
+        format!("{}:{port}", self.host)
     }
 
     /// Its next start is of another program.
@@ -56,7 +67,14 @@ impl Node {
             return Ok(());
         }
         let log = File::options().create(true).append(true).open(&self.log)?;
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.wrap.split_first() {
+            None => Command::new(&self.binary),
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(&self.binary);
+                command
+            }
+        };
         command.args(&self.args).env_clear().envs(self.env.iter().map(|(name, value)| (name, value)));
         for name in ["PATH", "HOME", "RUST_BACKTRACE", "HOLDFAST_LOG"] {
             if let Some(value) = std::env::var_os(name) {

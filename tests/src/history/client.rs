@@ -13,6 +13,7 @@ use crate::body;
 use crate::client::chunked::Tamper;
 use crate::client::raw::{Call, NoReply, Raw, Reply};
 use crate::client::xml;
+use crate::history::answer::{code, etag, refused, seq};
 use crate::history::workload::{Shared, Statuses};
 use crate::history::{Condition, NEVER, Op, Outcome, Page, Record, Seen, Written};
 use crate::rng::Rng;
@@ -33,28 +34,6 @@ pub struct Client {
     known: HashMap<String, (Seen, u64)>,
     records: Vec<Record>,
     statuses: Statuses,
-}
-
-/// Whether a reply that is no success leaves doubt.
-fn refused(result: &Result<Reply, NoReply>) -> Outcome {
-    match result {
-        Ok(reply) if reply.status.is_server_error() => Outcome::Unknown(format!("{} {}", reply.status, code(reply))),
-        Ok(reply) => Outcome::Failed(format!("{} {}", reply.status, code(reply))),
-        Err(NoReply::NotSent(why)) => Outcome::Failed(why.clone()),
-        Err(NoReply::Lost(why)) => Outcome::Unknown(why.clone()),
-    }
-}
-
-fn code(reply: &Reply) -> String {
-    xml::text(&reply.text(), "Code").unwrap_or_default()
-}
-
-fn etag(reply: &Reply) -> Option<String> {
-    reply.header("etag").map(|etag| etag.trim_matches('"').to_owned())
-}
-
-fn seq(reply: &Reply) -> Option<Seq> {
-    reply.header("x-holdfast-seq")?.parse().ok()
 }
 
 impl Client {
@@ -163,7 +142,9 @@ impl Client {
 
     /// Sends; afterwards turns away from a gateway that does not answer.
     async fn send(&mut self, call: Call) -> Result<Reply, NoReply> {
+        let began = self.shared.now();
         let result = self.raw.call(call).await;
+        self.shared.took(self.shared.now() - began);
         let status = result.as_ref().map_or(0, |reply| reply.status.as_u16());
         *self.statuses.entry(status).or_default() += 1;
         if result.is_err() {

@@ -16,8 +16,21 @@ use crate::client::sign::Keys;
 /// Moments at which writes to each group succeeded.
 type Successes = Arc<Mutex<BTreeMap<GroupId, Vec<Instant>>>>;
 
+/// Which gateways the writers go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Through {
+    /// One writer for a group, which turns to the next gateway when one does not answer: what a client sees.
+    OneAtATime,
+    /// One writer for a group at each gateway: what the cluster offers to clients who reach a gateway that works.
+    Every,
+}
+
+/// Between two writes of a writer.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// The writers.
 pub struct Probes {
+    groups: usize,
     successes: Successes,
     stop: watch::Sender<bool>,
     writers: JoinSet<()>,
@@ -34,7 +47,13 @@ pub struct NotPlaced {
 
 impl Probes {
     /// Finds a key in each of `groups` shards of `bucket` and starts to write it.
-    pub async fn start(gateways: &[String], keys: &Keys, bucket: &str, groups: usize) -> Result<Self, NotPlaced> {
+    pub async fn start(
+        gateways: &[String],
+        keys: &Keys,
+        bucket: &str,
+        groups: usize,
+        through: Through,
+    ) -> Result<Self, NotPlaced> {
         let mut placed: BTreeMap<GroupId, String> = BTreeMap::new();
         let mut raw = Raw::new(&gateways[0], keys.clone(), Duration::from_secs(10));
         let mut last = String::new();
@@ -60,33 +79,27 @@ impl Probes {
         let successes = Successes::default();
         let mut writers = JoinSet::new();
         for (at, (group, key)) in placed.into_iter().enumerate() {
-            let (gateways, bucket, keys) = (gateways.to_vec(), bucket.to_owned(), keys.clone());
-            let (successes, stopped) = (successes.clone(), stopped.clone());
-            writers.spawn(async move {
-                let mut gateway = at % gateways.len();
-                let mut raw = Raw::new(&gateways[gateway], keys, Duration::from_secs(5));
-                while !*stopped.borrow() {
-                    match raw.call(Call::object(Method::PUT, &bucket, &key).body("x")).await {
-                        Ok(reply) if reply.status.is_success() => {
-                            let mut successes = successes.lock().expect("nobody panics with it");
-                            successes.entry(group).or_default().push(Instant::now());
-                        }
-                        _ => {
-                            gateway = (gateway + 1) % gateways.len();
-                            raw.turn_to(&gateways[gateway]);
-                        }
-                    }
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+            let roads: Vec<Vec<String>> = match through {
+                Through::OneAtATime => {
+                    let mut all = gateways.to_vec();
+                    all.rotate_left(at % gateways.len());
+                    vec![all]
                 }
-            });
+                Through::Every => gateways.iter().map(|gateway| vec![gateway.clone()]).collect(),
+            };
+            for gateways in roads {
+                let write = Call::object(Method::PUT, bucket, &key).body("x");
+                let raw = Raw::new(&gateways[0], keys.clone(), Duration::from_secs(5));
+                writers.spawn(probe(raw, gateways, write, (group, successes.clone()), stopped.clone()));
+            }
         }
-        Ok(Self { successes, stop, writers })
+        Ok(Self { groups, successes, stop, writers })
     }
 
     /// Whether writes to every group have succeeded since `at`.
     pub fn all_since(&self, at: Instant) -> bool {
         let successes = self.successes.lock().expect("nobody panics with it");
-        successes.len() == self.writers.len() && successes.values().all(|times| times.last().is_some_and(|t| *t > at))
+        successes.len() == self.groups && successes.values().all(|times| times.last().is_some_and(|t| *t > at))
     }
 
     /// The longest time without a success, per group, among the pauses that were going on at some moment between
@@ -104,6 +117,31 @@ impl Probes {
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
         while self.writers.join_next().await.is_some() {}
+    }
+}
+
+/// Writes again and again until it is stopped, turning to the next gateway when one refuses.
+async fn probe(
+    mut raw: Raw,
+    gateways: Vec<String>,
+    write: Call,
+    (group, successes): (GroupId, Successes),
+    stopped: watch::Receiver<bool>,
+) {
+    let mut gateway = 0;
+    while !*stopped.borrow() {
+        match raw.call(write.clone()).await {
+            Ok(reply) if reply.status.is_success() => {
+                let mut successes = successes.lock().expect("nobody panics with it");
+                successes.entry(group).or_default().push(Instant::now());
+            }
+            _ if gateways.len() > 1 => {
+                gateway = (gateway + 1) % gateways.len();
+                raw.turn_to(&gateways[gateway]);
+            }
+            _ => {}
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

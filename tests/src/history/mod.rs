@@ -8,6 +8,7 @@ use std::path::Path;
 use holdfast_wire::id::Seq;
 use serde::{Deserialize, Serialize};
 
+mod answer;
 pub mod client;
 pub mod gap;
 pub mod pretend;

@@ -69,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Instant,
     writes: AtomicU64,
     operations: AtomicU64,
+    /// Of the request that took longest, nanoseconds.
+    longest: AtomicU64,
 }
 
 impl Shared {
@@ -80,6 +82,11 @@ impl Shared {
     /// The generation of the next operation.
     pub(crate) fn generation(&self) -> u64 {
         self.operations.fetch_add(1, Ordering::Relaxed) / self.plan.generation
+    }
+
+    /// A request took so many nanoseconds, with or without an answer.
+    pub(crate) fn took(&self, nanos: u64) {
+        self.longest.fetch_max(nanos, Ordering::Relaxed);
     }
 
     /// Nanoseconds since the start.
@@ -102,8 +109,13 @@ impl Workload {
     /// Starts it.
     pub fn start(plan: Plan) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let shared =
-            Arc::new(Shared { plan, clock: Instant::now(), writes: AtomicU64::new(1), operations: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            plan,
+            clock: Instant::now(),
+            writes: AtomicU64::new(1),
+            operations: AtomicU64::new(0),
+            longest: AtomicU64::new(0),
+        });
         let mut clients = JoinSet::new();
         for number in 0..shared.plan.clients {
             let mut client = Client::new(number, shared.clone());
@@ -122,6 +134,11 @@ impl Workload {
     /// Operations begun so far.
     pub fn operations(&self) -> u64 {
         self.shared.operations.load(Ordering::Relaxed)
+    }
+
+    /// How long the longest request took until now, answered or not.
+    pub fn longest(&self) -> Duration {
+        Duration::from_nanos(self.shared.longest.load(Ordering::Relaxed))
     }
 
     /// Ends it: every client finishes what it is doing.

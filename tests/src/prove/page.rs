@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::real::Outcome;
+use super::real::{Outcome, Verdict};
 use super::seeds::Sum;
 use super::teeth::{Bite, Finder};
 use super::{Bound, HarnessError};
@@ -86,25 +86,38 @@ fn short(why: &str) -> String {
 /// Real processes, as a table.
 pub fn real(outcomes: &[Outcome]) -> String {
     let mut text =
-        "| what | tests | acknowledged writes, all there at the end | figures |\n|---|---|---|---|\n".to_owned();
+        "| what | rounds | tests | acknowledged writes, all there at the end | faults (rows), times | figures |\n\
+                    |---|---|---|---|---|---|\n"
+            .to_owned();
     for outcome in outcomes {
-        let passed = match (outcome.passed, outcome.missing.is_empty()) {
-            (true, true) => "passed".to_owned(),
-            (true, false) => format!("passed, **not installed**: {}", outcome.missing.join("; ")),
-            (false, _) => "**failed**".to_owned(),
+        let passed = match (outcome.verdict, outcome.missing.is_empty()) {
+            (Verdict::Passed, true) => "passed".to_owned(),
+            (Verdict::Passed, false) => format!("**no pass, not installed**: {}", cell(&outcome.missing)),
+            (Verdict::Failed, _) => "**failed**".to_owned(),
+            (Verdict::HarnessError, _) => "**harness error**: neither passed nor failed".to_owned(),
         };
-        let acknowledged = match (outcome.passed, outcome.acknowledged) {
-            (true, of) => Bound { failed: 0, of }.to_string(),
-            (false, of) => format!("of {of}"),
+        let acknowledged = match (outcome.verdict, outcome.acknowledged) {
+            (_, 0) => "–".to_owned(),
+            (Verdict::Passed, of) => Bound { failed: 0, of }.to_string(),
+            (_, of) => format!("of {of}"),
         };
-        let figures = outcome.figures.join("<br>");
+        let faults: Vec<_> = outcome.installed.iter().map(|(fault, times)| format!("{fault} × {times}")).collect();
         let _ = writeln!(
             text,
-            "| {} (`{}`) | {passed} | {acknowledged} | {figures} |",
-            outcome.suite.what, outcome.suite.file
+            "| {} (`{}`) | {} | {passed} | {acknowledged} | {} | {} |",
+            outcome.suite.what,
+            outcome.suite.file,
+            outcome.rounds,
+            cell(&faults),
+            cell(&outcome.figures)
         );
     }
     text
+}
+
+/// Lines in one cell of a table.
+fn cell(lines: &[String]) -> String {
+    lines.iter().map(|line| line.replace('|', "/")).collect::<Vec<_>>().join("<br>")
 }
 
 /// Puts `text` into a part of the page at `path`.

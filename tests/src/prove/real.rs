@@ -1,8 +1,11 @@
 //! Real processes and file systems: runs end-to-end tests with many rounds and collects what they say.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use super::{HarnessError, output, text};
+use crate::failure::HARNESS;
+use crate::fault;
 
 /// A file of tests that installs faults.
 #[derive(Clone, Copy, Debug)]
@@ -16,21 +19,42 @@ pub struct Suite {
 }
 
 /// All of them.
-pub const SUITES: [Suite; 4] = [
+pub const SUITES: [Suite; 10] = [
     Suite { what: "kills and pauses", file: "e2e_faults", scale: 1.0 },
+    Suite { what: "partitions, slow and torn connections", file: "e2e_network", scale: 0.5 },
+    Suite { what: "lost packets, pulled cables", file: "e2e_packets", scale: 1.0 },
     Suite { what: "power cuts on real file systems", file: "e2e_power", scale: 1.0 },
-    Suite { what: "full and rotten disks", file: "e2e_disk", scale: 1.0 },
+    Suite { what: "crash images at any flush", file: "e2e_images", scale: 1.0 },
+    Suite { what: "full and rotten disks", file: "e2e_disk", scale: 0.5 },
+    Suite { what: "failing and slow system calls", file: "e2e_syscalls", scale: 1.0 },
+    Suite { what: "clocks that jump, scarce memory", file: "e2e_hosts", scale: 1.0 },
+    Suite { what: "clients and gateways that die or crawl", file: "e2e_clients", scale: 1.0 },
     Suite { what: "nodes that come and go", file: "e2e_members", scale: 1.0 },
 ];
+
+/// Whether the tests of a suite passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All of them.
+    Passed,
+    /// Not all.
+    Failed,
+    /// The tests themselves did not work: neither of both.
+    HarnessError,
+}
 
 /// What a suite came to.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// Which.
     pub suite: Suite,
-    /// Whether all of its tests passed.
-    pub passed: bool,
-    /// Faults that this machine cannot have: what they would prove is not proven.
+    /// How many rounds it had.
+    pub rounds: u64,
+    /// Whether its tests passed.
+    pub verdict: Verdict,
+    /// Faults that were there, and how often that was said.
+    pub installed: BTreeMap<String, u64>,
+    /// Faults that were not: what they would prove is not proven.
     pub missing: Vec<String>,
     /// Acknowledged writes that were read again.
     pub acknowledged: u64,
@@ -38,15 +62,27 @@ pub struct Outcome {
     pub figures: Vec<String>,
 }
 
-/// Runs the suites with so many rounds.
-pub fn run(rounds: u64) -> Result<Vec<Outcome>, HarnessError> {
-    SUITES.into_iter().map(|suite| one(suite, rounds)).collect()
+impl Outcome {
+    /// Whether everything that it is about is proven.
+    pub fn proven(&self) -> bool {
+        self.verdict == Verdict::Passed && self.missing.is_empty()
+    }
+}
+
+/// Runs the suites with so many rounds; all of them, or those of these files.
+pub fn run(rounds: u64, files: &[String]) -> Result<Vec<Outcome>, HarnessError> {
+    let wanted = |suite: &Suite| files.is_empty() || files.iter().any(|file| file == suite.file);
+    SUITES.into_iter().filter(wanted).map(|suite| one(suite, rounds)).collect()
 }
 
 fn one(suite: Suite, rounds: u64) -> Result<Outcome, HarnessError> {
     let rounds = ((rounds as f64 * suite.scale) as u64).max(1);
     let mut command = Command::new("cargo");
-    command.args(["test", "--workspace", "--features", "holdfast-tests/planted-faults", "--locked"]);
+    command.args(["test", "--workspace", "--locked"]);
+    if cfg!(feature = "planted-faults") {
+        // As this program was built, so that nothing is built twice.
+        command.args(["--features", "holdfast-tests/planted-faults"]);
+    }
     command.args(["--test", suite.file, "--", "--nocapture", "--test-threads", "1"]);
     command.env("HOLDFAST_TEST_ROUNDS", rounds.to_string());
     let done = output(&mut command)?;
@@ -54,32 +90,65 @@ fn one(suite: Suite, rounds: u64) -> Result<Outcome, HarnessError> {
     if !said.contains("test result:") {
         return Err(HarnessError::NoFigures(said));
     }
-    let outcome = read(suite, done.status.success(), &said);
-    println!("{}: passed {}, {} acknowledged writes", suite.what, outcome.passed, outcome.acknowledged);
+    let outcome = read(suite, rounds, done.status.success(), &said);
+    println!("{}: {:?}, {} acknowledged writes", suite.what, outcome.verdict, outcome.acknowledged);
+    if outcome.verdict != Verdict::Passed {
+        println!("{said}");
+    }
     Ok(outcome)
 }
 
-fn read(suite: Suite, passed: bool, said: &str) -> Outcome {
+fn read(suite: Suite, rounds: u64, passed: bool, said: &str) -> Outcome {
     let after = |line: &str, mark: &str| line.find(mark).map(|at| line[at + mark.len()..].to_owned());
-    let missing = said.lines().filter_map(|line| after(line, "NOT INSTALLED: ")).collect();
-    let figures = said.lines().filter(|line| line.contains(", write gap p50 ")).map(str::to_owned).collect();
+    let (mut installed, mut missing) = (BTreeMap::new(), Vec::new());
+    for fault in said.lines().filter_map(|line| after(line, fault::MARK)) {
+        let parts: Vec<&str> = fault.splitn(3, " | ").collect();
+        match parts[..] {
+            [rows, what, outcome] if outcome.starts_with("installed: ") => {
+                *installed.entry(format!("{what} ({rows})")).or_default() += 1;
+            }
+            _ => missing.push(fault),
+        }
+    }
+    missing.sort();
+    missing.dedup();
+    let gaps = said.lines().filter(|line| line.contains(", write gap p50 ")).map(str::to_owned);
+    let figures = gaps.chain(said.lines().filter_map(|line| after(line, "FIGURE "))).collect();
     let acknowledged = said.lines().filter_map(|line| {
         let (before, _) = line.split_once(" acknowledged writes")?;
         before.rsplit(' ').next()?.parse::<u64>().ok()
     });
-    Outcome { suite, passed, missing, acknowledged: acknowledged.sum(), figures }
+    let verdict = match (passed, said.contains(HARNESS)) {
+        (true, _) => Verdict::Passed,
+        (false, true) => Verdict::HarnessError,
+        (false, false) => Verdict::Failed,
+    };
+    Outcome { suite, rounds, verdict, installed, missing, acknowledged: acknowledged.sum(), figures }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const SAID: &str = "test a ... FAULT 4, 5 | power cuts on Xfs | skipped: no\nFAULT 1 | kill | installed: 2 kills\n\
+                        9 operations, 5 acknowledged writes, 0 unknown\nFIGURE p99 5 ms\n\
+                        leader killed: 6 times, write gap p50 400 ms, p99 600 ms\ntest result: ok";
+
     #[test]
     fn reads_figures_and_what_is_missing() {
-        let said = "NOT INSTALLED: power cuts on Xfs: no\n9 operations, 5 acknowledged writes, 0 unknown\nleader killed: 6 \
-                    times, write gap p50 400 ms, p99 600 ms\ntest result: ok";
-        let outcome = read(SUITES[1], true, said);
-        assert_eq!((outcome.acknowledged, outcome.figures.len()), (5, 1));
-        assert_eq!(outcome.missing, ["power cuts on Xfs: no"]);
+        let outcome = read(SUITES[3], 7, true, SAID);
+        assert_eq!((outcome.acknowledged, outcome.rounds), (5, 7));
+        assert_eq!(outcome.figures, ["leader killed: 6 times, write gap p50 400 ms, p99 600 ms", "p99 5 ms"]);
+        assert_eq!(outcome.missing, ["4, 5 | power cuts on Xfs | skipped: no"]);
+        assert_eq!(outcome.installed, BTreeMap::from([("kill (1)".to_owned(), 1)]));
+        assert!(!outcome.proven(), "a fault was not there");
+    }
+
+    #[test]
+    fn a_test_that_did_not_work_is_neither_passed_nor_failed() {
+        assert_eq!(read(SUITES[0], 1, false, "test result: FAILED").verdict, Verdict::Failed);
+        let said = format!("{HARNESS}no answer (at x)\ntest result: FAILED");
+        assert_eq!(read(SUITES[0], 1, false, &said).verdict, Verdict::HarnessError);
+        assert!(read(SUITES[0], 1, true, "test result: ok").proven());
     }
 }
