@@ -126,7 +126,7 @@ pub fn text(entry: &ListFrom) -> &str {
 }
 
 /// A continuation token: `version | kind | CRC-32C of the text | text`, in base64.
-fn token(from: &ListFrom) -> String {
+pub fn token(from: &ListFrom) -> String {
     let kind = match from {
         ListFrom::Start => b's',
         ListFrom::After(_) => b'k',
@@ -139,7 +139,8 @@ fn token(from: &ListFrom) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn untoken(token: &str) -> Option<ListFrom> {
+/// What a continuation token says; `None` if it is none of ours.
+pub fn untoken(token: &str) -> Option<ListFrom> {
     let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
     let (head, text) = bytes.split_at_checked(6)?;
     if head[0] != 1 || head[2..] != checksum::of(holdfast_wire::object::ChecksumAlgorithm::Crc32c, text) {

@@ -28,8 +28,11 @@ mod rename;
 mod request;
 mod tagging;
 mod tags;
+#[cfg(any(test, feature = "fuzzing"))]
+#[path = "tests/replica.rs"]
+pub mod replica;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 mod unconfigured;
 mod uploads;
 mod version;
@@ -45,6 +48,8 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use answer::http_date;
 pub use bucket::PLACEMENT;
+#[cfg(feature = "fuzzing")]
+pub use list::{token, untoken};
 pub(crate) use rename::source_key as rename_source;
 pub use request::{ACK, READ, SEQ};
 

@@ -23,6 +23,13 @@ pub use complaints::Complaints;
 pub use remote::{CALL, HEARTBEATS, Remote, serve_call, serve_heartbeats};
 pub use server::{Handler, Identities, serve};
 
+/// What fuzz targets see of the bytes on connections.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    pub use super::shared::{Frame, Kind};
+    pub use super::{join, split};
+}
+
 /// The byte behind the handshake: HTTP/1.1 follows.
 const ALONE: u8 = b'H';
 /// The byte behind the handshake: [`shared`] frames follow.
@@ -43,7 +50,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CallError> {
 }
 
 /// Head and payload as one body.
-fn join(head: &Bytes, payload: Body) -> Body {
+pub fn join(head: &Bytes, payload: Body) -> Body {
     let len = payload.len.map(|len| len + 4 + head.len() as u64);
     let mut prefix = BytesMut::with_capacity(4 + head.len());
     prefix.put_u32_le(head.len() as u32);
@@ -67,7 +74,7 @@ fn join(head: &Bytes, payload: Body) -> Body {
 }
 
 /// The head of a body, and the payload behind it.
-async fn split(mut body: Body) -> Result<(Bytes, Body), CallError> {
+pub async fn split(mut body: Body) -> Result<(Bytes, Body), CallError> {
     let mut buffer = BytesMut::new();
     let mut wanted = 4;
     loop {

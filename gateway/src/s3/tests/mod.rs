@@ -1,7 +1,6 @@
 //! Operations through s3s, as HTTP, against a replica in memory.
 
 mod operations;
-pub(crate) mod replica;
 mod sse;
 
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use s3s::service::{S3Service as Protocol, S3ServiceBuilder};
 
-use self::replica::{OWNER, Replica};
+use super::replica::{OWNER, Replica};
 use super::{ResponseStatus, S3Config, S3Service};
 use crate::checksum::{encode, of};
 use crate::membership::{Dial, Membership};

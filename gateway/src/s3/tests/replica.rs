@@ -52,6 +52,16 @@ impl Replica {
         tables.index + tables.changes
     }
 
+    /// Forgets everything.
+    pub fn clear(&self) {
+        *self.0.lock() = Tables::default();
+    }
+
+    /// The keys that are there, in order.
+    pub fn keys(&self) -> Vec<String> {
+        self.0.lock().objects.keys().cloned().collect()
+    }
+
     /// Puts an object there.
     pub fn set(&self, key: &str, text: &'static str) {
         let mut tables = self.0.lock();

@@ -20,7 +20,7 @@ use crate::auth::session::{Claims, SessionKey};
 use crate::auth::{IdentitySource, Keyring};
 use crate::membership::Membership;
 use crate::router::{RouteError, Router, RouterOptions};
-use crate::s3::tests::replica::Replica;
+use crate::s3::replica::Replica;
 use crate::s3::{S3Config, S3Service};
 
 /// What a client sees of a refusal: status and code.

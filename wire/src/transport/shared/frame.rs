@@ -70,7 +70,8 @@ impl Frame {
         PREFIX + self.path.len() + self.head.len() + self.payload.len()
     }
 
-    fn put(&self, into: &mut BytesMut) {
+    /// Appends it to what is to be written.
+    pub fn put(&self, into: &mut BytesMut) {
         into.reserve(self.len());
         into.put_u32_le((self.len() - 4) as u32);
         into.put_u8(match self.kind {
@@ -92,7 +93,7 @@ impl Frame {
     }
 
     /// The first frame of `buffer`, if all of it is there.
-    fn take(buffer: &mut BytesMut) -> io::Result<Option<Self>> {
+    pub fn take(buffer: &mut BytesMut) -> io::Result<Option<Self>> {
         let broken = || io::Error::new(io::ErrorKind::InvalidData, "a broken frame on a shared connection");
         if buffer.len() < 4 {
             return Ok(None);

@@ -7,6 +7,8 @@ mod serve;
 
 pub use connection::{Answered, SharedConnection};
 pub use frame::SHARED_MAX;
+#[cfg(feature = "fuzzing")]
+pub use frame::{Frame, Kind};
 pub use serve::serve_shared;
 
 #[cfg(test)]

@@ -1,0 +1,85 @@
+//! A browser's form upload, its policy judged plainly. Amazon S3 API reference, "Creating a POST policy" and
+//! "Authenticating requests in browser-based uploads using POST".
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::sigv4::Scope;
+
+/// The fields of a form before its file, names as they stand there.
+pub type Fields = [(String, String)];
+
+/// A field that stands there once.
+fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
+    let mut found = fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+    let value = found.next().map(|(_, value)| value.as_str());
+    value.filter(|_| found.next().is_none())
+}
+
+/// Whether the form may put `size` bytes into `bucket`: signed with the secret, not too late, and as its policy says.
+pub fn allows(fields: &Fields, bucket: &str, size: u64, scope: &Scope, now: i64) -> bool {
+    judged(fields, bucket, size, scope, now).is_some()
+}
+
+fn judged(fields: &Fields, bucket: &str, size: u64, scope: &Scope, now: i64) -> Option<()> {
+    let text = field(fields, "policy")?;
+    let time = field(fields, "x-amz-date")?;
+    let scope = Scope { time: time.to_owned(), ..scope.clone() };
+    let sound = field(fields, "x-amz-algorithm") == Some("AWS4-HMAC-SHA256")
+        && field(fields, "x-amz-credential")? == format!("{}/{}", scope.access, scope.text())
+        && field(fields, "x-amz-signature")? == scope.sign(text);
+    let policy: Value = serde_json::from_slice(&STANDARD.decode(text).ok()?).ok()?;
+    let until = instant(policy["expiration"].as_str()?)?;
+    let conditions = policy["conditions"].as_array()?;
+    let known = |name: &str| match name {
+        "bucket" => Some(bucket),
+        name => field(fields, name),
+    };
+    let all = conditions.iter().all(|condition| holds(condition, &known, size).unwrap_or(false));
+    let covered = fields.iter().all(|(name, _)| {
+        let name = name.to_ascii_lowercase();
+        let free = ["policy", "x-amz-signature", "file"].contains(&&*name) || name.starts_with("x-ignore-");
+        free || conditions.iter().any(|condition| names(condition, &name))
+    });
+    (sound && all && covered && now <= until).then_some(())
+}
+
+/// The field that a condition is about, in lower case.
+fn subject(condition: &Value) -> Option<String> {
+    match condition {
+        Value::Object(one) if one.len() == 1 => one.keys().next().map(|name| name.to_ascii_lowercase()),
+        Value::Array(items) => items.get(1)?.as_str()?.strip_prefix('$').map(str::to_ascii_lowercase),
+        _ => None,
+    }
+}
+
+fn names(condition: &Value, field: &str) -> bool {
+    subject(condition).as_deref() == Some(field)
+}
+
+fn holds<'a>(condition: &Value, known: &dyn Fn(&str) -> Option<&'a str>, size: u64) -> Option<bool> {
+    if let Value::Object(one) = condition {
+        let (name, wanted) = one.iter().next().filter(|_| one.len() == 1)?;
+        return Some(known(name)? == wanted.as_str()?);
+    }
+    let items = condition.as_array().filter(|items| items.len() == 3)?;
+    match items[0].as_str()?.to_ascii_lowercase().as_str() {
+        "content-length-range" => {
+            let number = |value: &Value| value.as_u64().or_else(|| value.as_str()?.parse().ok());
+            Some((number(&items[1])?..=number(&items[2])?).contains(&size))
+        }
+        "eq" => Some(known(&subject(condition)?)? == items[2].as_str()?),
+        "starts-with" => Some(known(&subject(condition)?).unwrap_or("").starts_with(items[2].as_str()?)),
+        _ => None,
+    }
+}
+
+/// `YYYY-MM-DDTHH:MM:SS[.fff]Z` in Unix seconds.
+fn instant(text: &str) -> Option<i64> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let sound = (1..=12).contains(&month) && text.ends_with('Z') && text.as_bytes()[10] == b'T';
+    sound.then(|| super::reading::unix(year, month, day, hour, minute, second))
+}
