@@ -130,7 +130,7 @@ impl Stand {
         let shared = Arc::new(Wire::default());
         let line = Line { pieces: pieces.into_iter().collect(), paused: false, shared: shared.clone() };
         self.door.send(line).ok().expect("the gateway listens");
-        let closed = self.runtime.block_on(tokio::time::timeout(PATIENCE, async {
+        let serving = async {
             match turns {
                 None => shared.until(Side::Done).await,
                 Some(turns) => {
@@ -144,7 +144,8 @@ impl Stand {
             }
             shared.hang_up();
             shared.until(Side::Gone).await;
-        }));
+        };
+        let closed = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, serving).await });
         assert!(closed.is_ok(), "the gateway neither answers nor hangs up");
         let written = std::mem::take(&mut *shared.written.lock());
         answer(&written)

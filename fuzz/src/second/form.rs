@@ -10,11 +10,11 @@ use super::sigv4::Scope;
 /// The fields of a form before its file, names as they stand there.
 pub type Fields = [(String, String)];
 
-/// A field that stands there once.
+/// A field, if all that stands there under its name is the same.
 fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
     let mut found = fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
     let value = found.next().map(|(_, value)| value.as_str());
-    value.filter(|_| found.next().is_none())
+    value.filter(|value| found.all(|(_, other)| other == value))
 }
 
 /// Whether the form may put `size` bytes into `bucket`: signed with the secret, not too late, and as its policy says.

@@ -48,11 +48,14 @@ impl Request {
 
     /// Reads one; `None` if the bytes are not exactly one request with a body of told length.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-        let (head, body) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 4..]);
-        let mut lines = head.split("\r\n");
+        // RFC 9112 §2.2: a line feed alone may be taken for the end of a line.
+        let ends = |at: &usize| bytes[*at..].starts_with(b"\n\n") || bytes[*at..].starts_with(b"\n\r\n");
+        let end = (0..bytes.len()).find(ends)?;
+        let body = bytes[end + 1..].splitn(2, |byte| *byte == b'\n').nth(1)?;
+        let head = String::from_utf8_lossy(&bytes[..end]);
+        let mut lines = head.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
         let line: Vec<&str> = lines.next()?.split(' ').collect();
-        let [method, target, "HTTP/1.1"] = line[..] else { return None };
+        let [method, target, "HTTP/1.1" | "HTTP/1.0"] = line[..] else { return None };
         let mut request = Self { method: method.to_owned(), target: target.to_owned(), ..Self::default() };
         for line in lines {
             let (name, value) = line.split_once(':')?;

@@ -63,20 +63,21 @@ pub enum Ranged {
 pub fn range(text: &str, size: u64) -> Ranged {
     let number = |digits: &str| {
         let sound = !digits.is_empty() && digits.chars().all(|digit| digit.is_ascii_digit());
-        sound.then(|| digits.chars().fold(0_u64, |sum, digit| sum.saturating_mul(10).saturating_add(digit as u64 - 48)))
+        sound.then(|| digits.chars().fold(0_u128, |sum, digit| sum.saturating_mul(10).saturating_add(digit as u128 - 48)))
     };
     let Some((first, last)) = text.strip_prefix("bytes=").and_then(|rest| rest.split_once('-')) else {
         return Ranged::All;
     };
+    let size = u128::from(size);
+    let part = |first: u128, last: u128| match first < size {
+        true => Ranged::Part(first as u64, (last.min(size - 1) - first + 1) as u64),
+        false => Ranged::Beyond,
+    };
     match (number(first), number(last)) {
-        (Some(first), None) if last.is_empty() && first >= size => Ranged::Beyond,
-        (Some(first), None) if last.is_empty() => Ranged::Part(first, size - first),
-        (Some(first), Some(last)) if first > last => Ranged::All,
-        (Some(first), Some(_)) if first >= size => Ranged::Beyond,
-        (Some(first), Some(last)) => Ranged::Part(first, last.min(size - 1) - first + 1),
-        (None, Some(0)) if first.is_empty() => Ranged::Beyond,
-        (None, Some(_)) if first.is_empty() && size == 0 => Ranged::Beyond,
-        (None, Some(count)) if first.is_empty() => Ranged::Part(size - count.min(size), count.min(size)),
+        (Some(first), None) if last.is_empty() => part(first, size.saturating_sub(1)),
+        (Some(first), Some(last)) if first <= last => part(first, last),
+        (None, Some(count)) if first.is_empty() && count > 0 => part(size.saturating_sub(count), size.saturating_sub(1)),
+        (None, Some(_)) if first.is_empty() => Ranged::Beyond,
         _ => Ranged::All,
     }
 }

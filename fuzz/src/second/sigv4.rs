@@ -147,7 +147,7 @@ fn in_query(request: &Request, scope: &Scope, now: i64) -> Option<()> {
     }
     let (time, seconds) = (one("X-Amz-Date")?, one("X-Amz-Expires")?.parse::<i64>().ok()?);
     let old = age(&time, now)?;
-    if !(1..=7 * 86_400).contains(&seconds) || old > seconds || old < -15 * 60 {
+    if !(0..=7 * 86_400).contains(&seconds) || old > seconds || old < -15 * 60 {
         return None;
     }
     let signed: Vec<String> = one("X-Amz-SignedHeaders")?.split(';').map(str::to_owned).collect();

@@ -114,7 +114,7 @@ fn case(u: &mut Unstructured<'_>) -> arbitrary::Result<Case> {
         _ => {}
     }
     if u.ratio(1, 3)? {
-        presign(&mut request, &scope, *one(u, &[60, 80_000, 86_400, 604_800, 604_801, 0])?);
+        presign(&mut request, &scope, *one(u, &[60, 80_000, 86_400, 604_800, 604_801])?);
     } else {
         let unsigned = u.ratio(1, 4)?;
         let payload = if unsigned { "UNSIGNED-PAYLOAD".to_owned() } else { sha256(&request.body) };

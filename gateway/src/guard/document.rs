@@ -37,10 +37,15 @@ pub fn claim(operation: Operation, headers: &HeaderMap) -> Result<Option<Claim>,
     }
 }
 
-/// Holds a body that is empty to the hash that `headers` declare: s3s reads none, and so does not compare.
-pub fn nothing(headers: &HeaderMap) -> Result<(), Refusal> {
+/// Holds a body that is empty to what `headers` declare: s3s reads none, and so neither compares its hash nor asks for
+/// the last chunk, which even an object without bytes has where chunks are signed.
+pub fn nothing(operation: Operation, headers: &HeaderMap) -> Result<(), Refusal> {
     const EMPTY: &[u8] = b"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let Some(declared) = headers.get("x-amz-content-sha256").map(HeaderValue::as_bytes) else { return Ok(()) };
+    if operation.streams() && declared.starts_with(b"STREAMING-AWS4-") {
+        let message = "The request's body came without its last chunk.";
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "IncompleteBody", message, Cause::BrokenBody));
+    }
     let is_hash = declared.len() == EMPTY.len() && declared.iter().all(u8::is_ascii_hexdigit);
     if !is_hash || declared.eq_ignore_ascii_case(EMPTY) {
         return Ok(());
@@ -71,6 +76,19 @@ mod tests {
         assert_eq!(of(Operation::CompleteMultipartUpload, &[crc]), Ok(false));
         let md5 = ("content-md5", "1B2M2Y8AsgTpgAmY7PhCfg==");
         assert_eq!(of(Operation::CompleteMultipartUpload, &[crc, md5]), Ok(true));
+    }
+
+    #[test]
+    fn nothing_is_no_last_chunk() {
+        let nothing = |operation, kind: &'static str| {
+            let headers = [("x-amz-content-sha256".parse().unwrap(), kind.parse().unwrap())].into_iter().collect();
+            nothing(operation, &headers).map_err(|refusal| refusal.code)
+        };
+        for kind in ["STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"] {
+            assert_eq!(nothing(Operation::PutObject, kind), Err("IncompleteBody"));
+            assert_eq!(nothing(Operation::GetObject, kind), Ok(()));
+        }
+        assert_eq!(nothing(Operation::PutObject, "UNSIGNED-PAYLOAD"), Ok(()));
     }
 
     #[test]

@@ -203,7 +203,7 @@ pub async fn answer(
     } else {
         let crossing = cors::is_cross_origin(&parts.headers).then(|| crossing(&shared, &parts));
         let claim = admit(&shared, &parts, &mut completion).and_then(|()| match empty {
-            true => document::nothing(&parts.headers).map(|()| None),
+            true => document::nothing(completion.operation, &parts.headers).map(|()| None),
             false => document::claim(completion.operation, &parts.headers),
         });
         let answer = match claim {

@@ -7,6 +7,8 @@ use http::HeaderMap;
 const TAIL: usize = 128;
 const KIND: &[u8] = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD";
 const SIGNATURE: &[u8] = b";chunk-signature=";
+/// Characters of a signature.
+const SIGNATURE_HEX: usize = 64;
 
 /// The end of what came so far of a body of signed chunks.
 #[derive(Debug, Default)]
@@ -25,11 +27,13 @@ impl LastChunk {
         self.0.drain(..self.0.len().saturating_sub(TAIL));
     }
 
-    /// Whether what came ends with a last chunk.
+    /// Whether what came ends with a last chunk, its signature whole: s3s, which checks that, takes the end of the body for
+    /// the end of the chunks even within a chunk's first line.
     pub fn came(&self) -> bool {
         let Some(at) = self.0.windows(SIGNATURE.len()).rposition(|window| window == SIGNATURE) else { return false };
+        let signed = self.0.get(at + SIGNATURE.len() + SIGNATURE_HEX..).is_some_and(|rest| rest.starts_with(b"\r\n"));
         let line = self.0[..at].rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-        !line.is_empty() && line.iter().all(|byte| *byte == b'0')
+        signed && !line.is_empty() && line.iter().all(|byte| *byte == b'0')
     }
 }
 
@@ -56,6 +60,9 @@ mod tests {
             assert!(!came(&data, pieces));
             assert!(!came(&ten, pieces));
             assert!(!came("", pieces));
+            for cut in 3..=end.len() - 2 {
+                assert!(!came(&format!("{data}{}", &end[..end.len() - cut]), pieces), "cut off by {cut}");
+            }
         }
     }
 }

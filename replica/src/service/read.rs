@@ -132,7 +132,7 @@ async fn get_object(host: &Arc<Host>, group: &Arc<Group>, get: GetObject) -> Ans
         if let Err(refusal) = get.condition.judge(&object.summary) {
             return not_read(NotRead::Condition { refusal, summary: Box::new(object.summary) });
         }
-        let range = match resolve(get.range, &object) {
+        let range = match get.range.of(&object) {
             Ok(range) => range,
             Err(reason) => return not_read(reason),
         };
@@ -151,40 +151,6 @@ async fn get_object(host: &Arc<Host>, group: &Arc<Group>, get: GetObject) -> Ans
         }
     }
     Err(CallError::NotHeld)
-}
-
-/// First byte and count of what is asked for.
-fn resolve(range: RangeSpec, object: &Object) -> Result<(u64, u64), NotRead> {
-    let size = object.summary.size;
-    let unsatisfiable = NotRead::RangeNotSatisfiable { size };
-    match range {
-        RangeSpec::All => Ok((0, size)),
-        RangeSpec::FromTo { first, last } if first <= last && first < size => {
-            Ok((first, last.min(size - 1) - first + 1))
-        }
-        RangeSpec::From(first) if first < size => Ok((first, size - first)),
-        RangeSpec::Suffix(count) if count > 0 && size > 0 => Ok((size - count.min(size), count.min(size))),
-        RangeSpec::FromTo { .. } | RangeSpec::From(_) | RangeSpec::Suffix(_) => Err(unsatisfiable),
-        RangeSpec::Stored { first, count } => {
-            let stored: u64 = object.detail.pieces.iter().map(|piece| piece.len).sum();
-            let inside = first.checked_add(count).is_some_and(|end| end <= stored);
-            if inside { Ok((first, count)) } else { Err(unsatisfiable) }
-        }
-        RangeSpec::Part(number) => {
-            let parts = &object.detail.parts;
-            if parts.is_empty() && number == 1 {
-                return Ok((0, size));
-            }
-            let mut first = 0;
-            for part in parts {
-                if part.number == number {
-                    return Ok((first, part.size));
-                }
-                first += part.size;
-            }
-            Err(NotRead::NoSuchPart { parts: parts.len() as u16 })
-        }
-    }
 }
 
 /// A run of bytes to send.

@@ -6,7 +6,7 @@ use crate::bucket::ReadMode;
 use crate::condition::{ReadCondition, ReadRefusal};
 use crate::deleted::ListDeleted;
 use crate::id::{BucketId, GroupId, ObjectKey, Seq, UploadId, VersionId};
-use crate::object::Summary;
+use crate::object::{Object, Summary};
 
 /// A read of a shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,6 +117,42 @@ pub enum RangeSpec {
         /// How many.
         count: u64,
     },
+}
+
+impl RangeSpec {
+    /// First byte and count of what it asks of an object.
+    pub fn of(self, object: &Object) -> Result<(u64, u64), NotRead> {
+        let size = object.summary.size;
+        let unsatisfiable = NotRead::RangeNotSatisfiable { size };
+        match self {
+            RangeSpec::All => Ok((0, size)),
+            RangeSpec::FromTo { first, last } if first <= last && first < size => {
+                Ok((first, last.min(size - 1) - first + 1))
+            }
+            RangeSpec::From(first) if first < size => Ok((first, size - first)),
+            RangeSpec::Suffix(count) if count > 0 && size > 0 => Ok((size - count.min(size), count.min(size))),
+            RangeSpec::FromTo { .. } | RangeSpec::From(_) | RangeSpec::Suffix(_) => Err(unsatisfiable),
+            RangeSpec::Stored { first, count } => {
+                let stored: u64 = object.detail.pieces.iter().map(|piece| piece.len).sum();
+                let inside = first.checked_add(count).is_some_and(|end| end <= stored);
+                if inside { Ok((first, count)) } else { Err(unsatisfiable) }
+            }
+            RangeSpec::Part(number) => {
+                let parts = &object.detail.parts;
+                if parts.is_empty() && number == 1 {
+                    return Ok((0, size));
+                }
+                let mut first = 0;
+                for part in parts {
+                    if part.number == number {
+                        return Ok((first, part.size));
+                    }
+                    first += part.size;
+                }
+                Err(NotRead::NoSuchPart { parts: parts.len() as u16 })
+            }
+        }
+    }
 }
 
 /// A page of a listing.

@@ -262,7 +262,7 @@ impl Tables {
                 get.condition
                     .judge(&object.summary)
                     .map_err(|refusal| NotRead::Condition { refusal, summary: Box::new(object.summary.clone()) })?;
-                let range = range(object, get.range)?;
+                let range = get.range.of(object)?;
                 let body = match get.head {
                     true => Bytes::new(),
                     false => {
@@ -347,28 +347,6 @@ fn plain(stored: &Bytes, sealed: bool, parts: &[ObjectPart]) -> u64 {
         (false, _) => stored.len() as u64,
         (true, true) => sealed::plain_len(stored.len() as u64),
         (true, false) => parts.iter().map(|part| part.size).sum(),
-    }
-}
-
-fn range(object: &Object, spec: RangeSpec) -> Result<(u64, u64), NotRead> {
-    let size = object.summary.size;
-    let unsatisfiable = NotRead::RangeNotSatisfiable { size };
-    match spec {
-        RangeSpec::All => Ok((0, size)),
-        RangeSpec::FromTo { first, .. } | RangeSpec::From(first) if first >= size => Err(unsatisfiable),
-        RangeSpec::FromTo { first, last } => Ok((first, last.min(size - 1) - first + 1)),
-        RangeSpec::From(first) => Ok((first, size - first)),
-        RangeSpec::Suffix(count) => Ok((size.saturating_sub(count), count.min(size))),
-        RangeSpec::Stored { first, count } => Ok((first, count)),
-        RangeSpec::Part(number) => {
-            let parts = &object.detail.parts;
-            if parts.is_empty() && number == 1 {
-                return Ok((0, size));
-            }
-            let at = parts.iter().position(|part| part.number == number);
-            let at = at.ok_or(NotRead::NoSuchPart { parts: parts.len() as u16 })?;
-            Ok((parts[..at].iter().map(|part| part.size).sum(), parts[at].size))
-        }
     }
 }
 
