@@ -41,6 +41,7 @@ use crate::http::HttpServer;
 use crate::index;
 use crate::metrics;
 use crate::ops::{self, Ops, OpsHandler};
+use crate::profile::Profiles;
 use crate::sockets::{BindError, Sockets};
 use crate::status::Status;
 use crate::tls::{Port, Tls};
@@ -242,7 +243,9 @@ impl Process {
             (None, None) => unreachable!("a process without a replica is a gateway and has a root key"),
         };
         let cluster = Cluster::new(views, client, seams.random.clone());
-        let ops = Arc::new(Ops::new(config.release.version, cluster.clone(), files, names, sources));
+        let profiles = config.admin_token.clone().filter(|_| config.profiles).map(Profiles::new);
+        let ops = Ops::new(config.release.version, cluster.clone(), files, names, sources).with_profiles(profiles);
+        let ops = Arc::new(ops);
         let root = config.root.as_ref().map(|root| root.access.clone());
         let access = Access::new(cluster.clone(), &secret(&config), seams.clone(), root, audit)
             .with_day(config.lifecycle_day_ms);

@@ -25,6 +25,8 @@ mod logging;
 mod manual;
 mod metrics;
 mod ops;
+mod profile;
+mod protobuf;
 mod release;
 mod run;
 mod scrub;

@@ -5,6 +5,7 @@
 //! GET /health/live     200 as long as the process answers
 //! GET /health/ready    200, or 503 with reasons: whether this process should get requests
 //! GET /health/cluster  the status and problems; 503 while some keys cannot be written
+//! GET /debug/pprof/…   CPU and heap profiles, where they are configured (profile)
 //! ```
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use serde_json::json as object;
 use crate::cluster::Cluster;
 use crate::http::{Content, Handler, error, json, text};
 use crate::metrics::{self, Process};
+use crate::profile::Profiles;
 use crate::status::{Health, Status};
 
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -34,6 +36,7 @@ pub struct Ops {
     own: Vec<String>,
     sources: Vec<metrics::Source>,
     draining: AtomicBool,
+    profiles: Option<Profiles>,
 }
 
 impl Ops {
@@ -45,7 +48,12 @@ impl Ops {
         own: Vec<String>,
         sources: Vec<metrics::Source>,
     ) -> Self {
-        Self { version, cluster, files, own, sources, draining: AtomicBool::new(false) }
+        Self { version, cluster, files, own, sources, draining: AtomicBool::new(false), profiles: None }
+    }
+
+    /// The same with profiles.
+    pub fn with_profiles(self, profiles: Option<Profiles>) -> Self {
+        Self { profiles, ..self }
     }
 
     /// From now on the process is not ready: no new requests, please.
@@ -97,6 +105,10 @@ async fn route(ops: Arc<Ops>, request: Request<Bytes>) -> Response<Content> {
         return error(StatusCode::METHOD_NOT_ALLOWED, "only GET is answered here");
     }
     match request.uri().path() {
+        path if path.starts_with("/debug/pprof/") => match &ops.profiles {
+            Some(profiles) => profiles.answer(request.uri(), request.headers()).await,
+            None => error(StatusCode::NOT_FOUND, "profiles are not served here (HOLDFAST_PROFILES=true)"),
+        },
         "/metrics" => {
             let view = ops.cluster.view().await;
             text(StatusCode::OK, PROMETHEUS, ops.metrics(view.as_deref()))

@@ -18,7 +18,7 @@ use crate::lock::DataLock;
 use crate::sockets::Sockets;
 use crate::tls::{self, Port, Tls, TlsNet};
 use crate::traces::{self, Exporter};
-use crate::{AnyError, FAILED, MISUSED, Release, clock, complain, dev, logging};
+use crate::{AnyError, FAILED, MISUSED, Release, clock, complain, dev, logging, profile};
 
 /// Threads that run requests, unless configured.
 const THREADS_MAX: usize = 4;
@@ -36,6 +36,11 @@ pub fn run(release: Release, role: Role, nodes: usize, flags: Flags) -> ExitCode
         Ok(configured) => configured,
         Err(error) => return complain(MISUSED, &error),
     };
+    if config.profiles
+        && let Err(error) = profile::prepare()
+    {
+        return complain(MISUSED, &error);
+    }
     let threads = config.threads.unwrap_or_else(|| {
         std::thread::available_parallelism().map_or(2, std::num::NonZero::get).clamp(2, THREADS_MAX)
     });

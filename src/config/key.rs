@@ -272,6 +272,13 @@ pub const KEYS: &[Key] = &[
         "Take orders of the fault API (`holdfast fault`), with which whoever may use the admin API can crash, cut off \
          and slow down this node. For tests alone."
     ),
+    key!(
+        "profiles",
+        "BOOL",
+        "false",
+        RUNNING,
+        "Serve CPU and heap profiles under `/debug/pprof/` of the ops listener, to whoever has the `admin-token`."
+    ),
     key!("threads", "COUNT", "", RUNNING, "Threads that run requests. Default: the cores, at most 4."),
     key!(
         "log",

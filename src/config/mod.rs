@@ -124,6 +124,8 @@ pub struct Config {
     pub scrub_bytes: u64,
     /// Whether the fault API's orders are taken.
     pub enable_faults: bool,
+    /// Whether profiles are served.
+    pub profiles: bool,
     /// Which requests are logged.
     pub access_log: AccessLog,
 }
@@ -258,7 +260,7 @@ pub enum ConfigError {
         error: BadKeyRing,
     },
     /// No place for an index. What stands there may hold a password.
-    #[error("{name}: `embedded`, or {error}")]
+    #[error("{name}: {error}, or `embedded`")]
     Index {
         /// The key.
         name: String,
@@ -551,6 +553,10 @@ impl Config {
         if admin_token.is_none() && !peers::is_loopback(&admin_listen) {
             return Err(ConfigError::NoAdminToken { address: admin_listen });
         }
+        let profiles = from.switch("profiles")?;
+        if profiles && admin_token.is_none() {
+            return Err(required("admin-token", "profiles are for those who have it"));
+        }
         let cluster_secret = from.secret("cluster-secret", SECRET_MIN, 1024)?;
         let exposed = {
             let mut reachable = peers.iter().map(|peer| &peer.address).chain([&peer_address, &peer_listen]);
@@ -610,6 +616,7 @@ impl Config {
             scrub_hours: from.number("scrub-hours", 1, 24 * 365)?,
             scrub_bytes: from.number("scrub-bytes", 1 << 16, 1 << 40)?,
             enable_faults: from.switch("enable-faults")?,
+            profiles,
             tls: tls::config(&from, role)?,
             access_log: from.access_log()?,
             threads: if threads { Some(from.number("threads", 1, 256)? as usize) } else { None },

@@ -10,14 +10,11 @@
 //! ```
 
 use super::SpanRecord;
+use crate::protobuf::{bytes, fixed64, message, varint_field};
 
 const SERVER: u64 = 2;
 const CLIENT: u64 = 3;
 const FAILED: u64 = 2;
-
-const VARINT: u64 = 0;
-const FIXED64: u64 = 1;
-const BYTES: u64 = 2;
 
 /// The bytes of one request.
 pub fn request(resource: &[(String, String)], spans: &[SpanRecord]) -> Vec<u8> {
@@ -72,36 +69,6 @@ fn attribute(key: &str, value: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
         bytes(out, 1, key.as_bytes());
         bytes(out, 2, &message(&value));
     })
-}
-
-fn message(fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    fill(&mut out);
-    out
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn varint_field(out: &mut Vec<u8>, field: u64, value: u64) {
-    varint(out, field << 3 | VARINT);
-    varint(out, value);
-}
-
-fn fixed64(out: &mut Vec<u8>, field: u64, value: u64) {
-    varint(out, field << 3 | FIXED64);
-    out.extend_from_slice(&value.to_le_bytes());
-}
-
-fn bytes(out: &mut Vec<u8>, field: u64, value: &[u8]) {
-    varint(out, field << 3 | BYTES);
-    varint(out, value.len() as u64);
-    out.extend_from_slice(value);
 }
 
 #[cfg(test)]

@@ -109,6 +109,9 @@ const TABLE: &[Row] = &[
     row(&[("HOLDFAST_INDEX", "http://:sesame@host:6379")], "SERVER", 2, "or `embedded`"),
     row(&[("HOLDFAST_INDEX_FILE", "nowhere")], "SERVER", 2, "HOLDFAST_INDEX_FILE = nowhere"),
     row(&[], "SERVER --index redis://host", 2, "'--index'"),
+    // Profiles.
+    row(&[("HOLDFAST_PROFILES", "yes")], "SERVER", 2, "HOLDFAST_PROFILES: expected true or false"),
+    row(&[("HOLDFAST_PROFILES", "true")], "SERVER", 2, "admin_token is required: profiles are for those who have it"),
     // Logging.
     row(&[], "SERVER --log-format xml", 2, "--log-format: expected json, text or auto"),
     row(&[], "SERVER --log holdfast=loud", 2, "loud"),
@@ -231,10 +234,11 @@ fn no_secret_is_ever_printed() {
             ["HOLDFAST_CLUSTER_SECRET", "HOLDFAST_ROOT_ACCESS_KEY", "HOLDFAST_ROOT_SECRET_KEY", "HOLDFAST_ADMIN_TOKEN"]
                 .iter()
                 .map(|name| (*name, secret))
-                .chain([("HOLDFAST_LOG", "trace")])
+                .chain([("HOLDFAST_LOG", "trace"), ("HOLDFAST_INDEX", "redis://:never-to-be-seen-1234@127.0.0.1:1")])
                 .collect();
         for args in [
             &["config", "check"][..],
+            &["config", "show", "--role", "server"],
             &["config", "check", "--shards", "0"],
             &["server", "--shards", "0"],
             &["server", "--data", "data", "--s3-listen", "192.0.2.1:0"],
