@@ -150,6 +150,13 @@ pub enum ClusterAction {
         /// Seconds to wait in the end.
         linger: u64,
     },
+    /// Make the cluster fit a number of nodes.
+    Fit {
+        /// How many nodes stay.
+        count: u64,
+        /// Whether to remove those that were drained for it, rather than to drain.
+        remove: bool,
+    },
     /// Let a node suffer, or recover; or show which do.
     Fault(FaultRequest),
     /// Show what scrubs found, or begin.
@@ -261,6 +268,19 @@ pub fn command() -> Command {
                                 .value_parser(clap::value_parser!(u64).range(0..=600))
                                 .help("Then wait so long, until load balancers have heard that the process is leaving"),
                         ),
+                )
+                .subcommand(
+                    cluster(
+                        "fit",
+                        "Drain the nodes that a smaller StatefulSet will not have: those numbered COUNT and above",
+                    )
+                    .arg(
+                        Arg::new("COUNT")
+                            .required(true)
+                            .value_parser(clap::value_parser!(u64).range(1..=1000))
+                            .help("How many nodes stay: NAME-0 to NAME-(COUNT-1)"),
+                    )
+                    .arg(switch("remove", "Afterwards: remove them from the cluster, each as soon as it has stopped")),
                 )
                 .subcommand(
                     cluster("remove", "Take a node out of every group and out of the cluster").arg(node.clone()),
@@ -616,6 +636,10 @@ impl Cli {
                 let linger = matches.get_one::<u64>("linger").copied().unwrap_or_default();
                 ClusterAction::Drained { node, wait: matches.get_flag("wait"), linger }
             }
+            "fit" => {
+                let count = matches.get_one::<u64>("COUNT").copied().unwrap_or_default();
+                ClusterAction::Fit { count, remove: matches.get_flag("remove") }
+            }
             _ => ClusterAction::Status,
         };
         let json = matches.get_one::<String>("output").is_some_and(|format| format == "json");
@@ -687,6 +711,11 @@ mod tests {
         let action = ClusterAction::Drained { node: None, wait: true, linger: 0 };
         assert_eq!(
             parse("holdfast cluster drained --wait").unwrap(),
+            Cli::Cluster { action, json: false, flags: flags(&[]) }
+        );
+        let action = ClusterAction::Fit { count: 3, remove: true };
+        assert_eq!(
+            parse("holdfast cluster fit 3 --remove").unwrap(),
             Cli::Cluster { action, json: false, flags: flags(&[]) }
         );
         let action = ClusterAction::TransferLeader { group: 3, node: "n2".to_owned() };

@@ -17,6 +17,7 @@ mod config;
 mod dev;
 mod doctor;
 mod drain;
+mod fit;
 mod health;
 mod http;
 mod index;
@@ -239,6 +240,8 @@ fn run_client(client: &AdminClient, action: &ClusterAction, json: bool) -> ExitC
                 tokio::time::sleep(Duration::from_secs(*linger)).await;
                 Ok(())
             }
+            ClusterAction::Fit { count, remove: false } => fit::shrink(client, *count).await,
+            ClusterAction::Fit { count, remove: true } => fit::forget(client, *count).await,
             ClusterAction::Scrub { start, wait } => {
                 let before = if *start && *wait { Some(scrub::finished(client).await?) } else { None };
                 let mut cluster: admin::scrub::ClusterScrub = match start {

@@ -1,6 +1,7 @@
 //! The cluster's status: what one process sees, as facts, and in words what is wrong with it. Pure.
 
 pub mod drain;
+pub mod fit;
 mod text;
 
 use std::collections::BTreeSet;

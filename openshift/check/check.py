@@ -331,7 +331,7 @@ def compose():
             for variable in re.findall(r"\$\{([A-Z0-9_]+)", str(value)):
                 if variable not in named:
                     complain(at, f"{variable} is not in .env.example")
-        if "command" not in service:
+        if not image.startswith("${HOLDFAST_IMAGE:-"):
             continue
         for field, wanted in {"user": "1001:0", "read_only": True, "cap_drop": ["ALL"]}.items():
             if service.get(field) != wanted:
@@ -375,6 +375,8 @@ def dockerfile():
         for line in ("USER 1001:0", "HEALTHCHECK", "STOPSIGNAL SIGTERM", "org.opencontainers.image.version", "ENTRYPOINT ["):
             if line not in stage:
                 complain(f"Dockerfile: {name}", f"has no {line}")
+    if "tikv-jemalloc-sys" in (ROOT.parent / "Cargo.lock").read_text() and "make" not in text.split("AS build")[1].split("WORKDIR")[0]:
+        complain("Dockerfile: build", "has no make, which the allocator's build needs")
     for image in re.findall(r"(?m)^ARG \w+_IMAGE=(.*)$", text):
         if ":" not in image or image.endswith(":latest"):
             complain("Dockerfile", f"{image} must have an exact tag")

@@ -63,6 +63,47 @@ async fn a_fourth_node_joins_and_an_old_one_leaves() {
     .await;
 }
 
+/// What the chart's Jobs and the kubelet do when a StatefulSet of five becomes one of three.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_smaller_stateful_set_is_drained_first_and_forgotten_afterwards() {
+    let options = Options { series: Some("holdfast"), ..Options::default() };
+    on_cluster(options, async |cluster| -> Test {
+        for name in ["holdfast-3", "holdfast-4"] {
+            cluster.add(name).await?;
+        }
+        cluster.ready().await?;
+        let storm = Storm::start(cluster, 4, |plan| plan.seed = 13).await?;
+        // Too few for three copies, and removing what was not drained: refused, and nothing has changed.
+        let (code, said) = cluster.holdfast(0, &["cluster", "fit", "2"]).await?;
+        assert!(code == Some(1) && said.contains("cannot keep 3 copies"), "{code:?} {said}");
+        let (code, said) = cluster.holdfast(0, &["cluster", "fit", "3", "--remove"]).await?;
+        assert!(code == Some(1) && said.contains("`holdfast cluster fit 3` comes first"), "{code:?} {said}");
+
+        let (code, said) = cluster.holdfast(0, &["cluster", "fit", "3"]).await?;
+        assert_eq!(code, Some(0), "{said}");
+        for name in ["holdfast-3 holds nothing any more", "holdfast-4 holds nothing any more"] {
+            assert!(said.contains(name), "{said}");
+        }
+        let asked = Instant::now();
+        for at in [4, 3] {
+            let (code, said) =
+                cluster.holdfast(at, &["cluster", "drained", "--wait", &format!("holdfast-{at}")]).await?;
+            assert_eq!(code, Some(0), "preStop: {said}");
+            let ended = cluster.node(at).terminate(Duration::from_secs(40)).await?;
+            assert_eq!(ended.code(), Some(0));
+        }
+        storm.goes_on(asked, 100).await?;
+        let (code, said) = cluster.holdfast(0, &["cluster", "fit", "3", "--remove"]).await?;
+        assert_eq!(code, Some(0), "{said}");
+        let status = cluster.status(0).await?;
+        let names: Vec<_> = status.nodes.iter().map(|node| &node.name[..]).collect();
+        assert_eq!(names, ["holdfast-0", "holdfast-1", "holdfast-2"]);
+        cluster.ready().await?;
+        storm.judge(cluster).await
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wiped_node_comes_back_as_another() {
     on_cluster(Options::default(), async |cluster| -> Test {

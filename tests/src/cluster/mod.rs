@@ -102,7 +102,7 @@ impl Cluster {
         let ports = Ports::take()?;
         let mut cluster = Self { nodes: Vec::new(), options, keys, binary, ports, dir, _turn: turn };
         for at in 0..cluster.options.nodes {
-            let node = cluster.make(at, &format!("n{}", at + 1));
+            let node = cluster.make(at, &cluster.name(at));
             cluster.nodes.push(node);
         }
         Ok(cluster)

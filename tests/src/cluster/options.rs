@@ -17,6 +17,8 @@ pub struct Options {
     pub shards: u32,
     /// Further environment of every node.
     pub env: Vec<(String, String)>,
+    /// What nodes are called: this and their number from 0, as a StatefulSet's pods; `n1`, `n2`, … without it.
+    pub series: Option<&'static str>,
     /// Further environment of node number N (from 0).
     pub env_of: Vec<(usize, String, String)>,
     /// Where node number N (from 0) keeps its data, if not in the temporary directory.
@@ -36,6 +38,7 @@ impl Default for Options {
             nodes: 3,
             shards: 4,
             env: Vec::new(),
+            series: None,
             env_of: Vec::new(),
             data: Vec::new(),
             dialled: Vec::new(),
@@ -52,11 +55,15 @@ impl Options {
 }
 
 impl Cluster {
+    pub(super) fn name(&self, at: usize) -> String {
+        self.options.series.map_or_else(|| format!("n{}", at + 1), |series| format!("{series}-{at}"))
+    }
+
     /// `--peers`: the first nodes by name.
     fn peers(&self) -> String {
         let of = |at| {
             let own = || format!("{}:{}", self.options.host(at), self.ports.of(at).peer);
-            format!("n{}={}", at + 1, self.options.dialled.get(at).cloned().unwrap_or_else(own))
+            format!("{}={}", self.name(at), self.options.dialled.get(at).cloned().unwrap_or_else(own))
         };
         (0..self.options.nodes).map(of).collect::<Vec<_>>().join(",")
     }
