@@ -10,6 +10,8 @@ ARG DISTROLESS_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 ARG UBI_IMAGE=registry.access.redhat.com/ubi9/ubi-micro:9.6
 
 FROM ${RUST_IMAGE} AS build
+# The allocator is built by its own configure and make; the image has a C compiler and no make.
+RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY rust-toolchain.toml Cargo.toml Cargo.lock ./
 COPY src src
