@@ -49,7 +49,7 @@ pub fn open(
     if Lsm::exists(&tree) {
         if !dumped {
             let head = Head { owner: random.next_u128(), number: 1 };
-            dump::write(&**files, &dump, head, &*embedded()?.snapshot())?;
+            dump::write(&**files, &dump, head, &*embedded()?.snapshot(), &|| Ok(()))?;
             tracing::info!(name = node.name, "the index moves from the data directory into Redis");
         }
         Lsm::remove(&tree)?;

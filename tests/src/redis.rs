@@ -82,8 +82,14 @@ impl RedisServer {
         assert!(sent.success());
     }
 
-    /// Runs a command and gives the answer's bytes, one simple answer or array as it came. For what a stranger does to it.
+    /// Runs a command and gives the answer's bytes as they came; an error is none. For what a stranger does to it.
     pub fn command(&self, words: &[&[u8]]) -> Vec<u8> {
+        let answer = self.answer(words);
+        assert!(!answer.starts_with(b"-"), "{}", String::from_utf8_lossy(&answer));
+        answer
+    }
+
+    fn answer(&self, words: &[&[u8]]) -> Vec<u8> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket has timeouts");
         let mut request = format!("*{}\r\n", words.len()).into_bytes();
@@ -111,7 +117,9 @@ impl RedisServer {
             if child.try_wait().expect("a child can be asked").is_some() {
                 return false;
             }
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
+            // It listens before it has read what it has on disk.
+            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() && !self.answer(&[b"PING"]).starts_with(b"-LOADING")
+            {
                 self.child = Some(child);
                 return true;
             }

@@ -38,9 +38,15 @@ pub struct Head {
 #[error("{}: not a whole dump of an index; to replace this node, empty its data directory and start it", .0.display())]
 pub struct Damaged(pub std::path::PathBuf);
 
-/// Writes all rows of `view` to the file at `path`, durable on return; what was there is replaced in one step. Bytes
-/// written.
-pub fn write(files: &dyn Files, path: &Path, head: Head, view: &dyn View) -> Result<u64, EngineError> {
+/// Writes all rows of `view` to the file at `path`, durable on return; what was there is replaced in one step, if `sound`
+/// finds nothing wrong with what was written. Bytes written.
+pub fn write(
+    files: &dyn Files,
+    path: &Path,
+    head: Head,
+    view: &dyn View,
+    sound: &dyn Fn() -> Result<(), EngineError>,
+) -> Result<u64, EngineError> {
     let beside = path.with_extension("new");
     match files.remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -49,6 +55,7 @@ pub fn write(files: &dyn Files, path: &Path, head: Head, view: &dyn View) -> Res
     let file = files.open(&beside, Open::Create)?;
     let mut out = Out { file, at: 0, sums: Xxh3::new(), rows: 0 };
     let written = out.all(head, view).and_then(|()| {
+        sound()?;
         out.file.sync_data()?;
         files.rename(&beside, path)?;
         Ok(files.sync_dir(path.parent().unwrap_or(Path::new(".")))?)
@@ -219,8 +226,12 @@ mod tests {
         let path = directory.path().join("index.dump");
         assert_eq!(head(&RealFiles, &path).unwrap(), None);
         let (engine, stamped) = (filled(), Head { owner: 5, number: 6 });
-        let bytes = write(&RealFiles, &path, stamped, &engine).unwrap();
+        let bytes = write(&RealFiles, &path, stamped, &engine, &|| Ok(())).unwrap();
         assert_eq!(head(&RealFiles, &path).unwrap(), Some(stamped));
+        let unsound = write(&RealFiles, &path, Head { owner: 5, number: 7 }, &Memory::new(), &|| {
+            Err(EngineError("unsound".into()))
+        });
+        assert!(unsound.is_err());
         let again = Memory::new();
         assert_eq!(load(&RealFiles, &path, &again).unwrap(), 6000);
         assert_eq!(rows(&again), rows(&engine));

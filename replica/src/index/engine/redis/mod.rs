@@ -12,13 +12,16 @@
 
 #![expect(clippy::disallowed_methods, reason = "Instants are tokio's; connections and one thread are the engine's own")]
 
+mod batch;
+mod counted;
+mod fill;
 mod layout;
 mod link;
 mod rows;
 mod undo;
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,16 +30,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
-use redis::{Client, Connection, RedisResult, Script, Value, cmd, pipe};
+use redis::{Client, Connection, RedisResult, Script, pipe};
 use xxhash_rust::xxh3::xxh3_64;
 
+use self::batch::differs;
+use self::counted::Counted;
 use self::layout::Stamp;
 use self::link::{Link, waiting};
 use self::rows::{Frozen, Rows};
-use self::undo::{Old, Place, Undo};
+use self::undo::Undo;
 use super::dump::{self, Head};
 use super::{Durability, Engine, EngineError, EngineStats, Mutation, Row, Space, Stored, Trouble, View, behind};
-use crate::file::Files;
+use crate::file::{self, Files};
 
 pub use link::Patience;
 
@@ -44,6 +49,10 @@ pub use link::Patience;
 const UNDO: usize = 256 << 20;
 /// Rows of a page while the whole set is verified or cleared.
 const PAGE: usize = 1024;
+/// How long a full disk is left alone.
+const FULL: Duration = Duration::from_millis(200);
+/// What a count of all rows can find.
+const COUNTED_WRONG: &str = "rows are missing, or were put in place of others";
 /// Between looks at a Redis that nobody writes to.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -84,7 +93,7 @@ struct Shared {
     life: u64,
     salt: u64,
     files: Arc<dyn Files>,
-    dump: PathBuf,
+    path: PathBuf,
     writer: Mutex<Writer>,
     undo: Mutex<Undo>,
     /// A batch is no longer under way.
@@ -155,7 +164,7 @@ impl Redis {
             Some(head) => head,
             None => {
                 let head = Head { owner: options.owner, number: 0 };
-                dump::write(&*files, &dump, head, &super::Memory::new())?;
+                dump::write(&*files, &dump, head, &super::Memory::new(), &|| Ok(()))?;
                 head
             }
         };
@@ -171,7 +180,7 @@ impl Redis {
             set: layout::set_of(&options.node),
             salt,
             files,
-            dump,
+            path: dump,
             writer: Mutex::new(Writer { stamp: blank, connection: None }),
             undo: Mutex::new(Undo::new(0, UNDO)),
             landed: Condvar::new(),
@@ -199,14 +208,6 @@ impl Drop for Redis {
     }
 }
 
-/// What the script answered.
-enum Answer {
-    /// The batch is written; what its rows were before.
-    Written(Vec<Option<Vec<u8>>>),
-    /// It is not, because the set is another: what is there instead of the one stamp, and how many members.
-    Other(Vec<Vec<u8>>, i64),
-}
-
 impl Shared {
     fn lost(&self) -> Option<EngineError> {
         let reason = self.lost.lock().clone()?;
@@ -218,181 +219,6 @@ impl Shared {
         self.lost.lock().get_or_insert(reason.clone());
         self.landed.notify_all();
         EngineError(Box::new(Lost { place: self.link.place().to_owned(), reason }))
-    }
-
-    /// Takes the rows over if they are what the stamp says, whole and not older than the dump; otherwise fills them in.
-    fn find_or_fill(&self, head: Head) -> Result<(), EngineError> {
-        let mut writer = self.writer.lock();
-        let found = self.found(&mut writer)?;
-        match self.believe(&mut writer, head, &found)? {
-            Ok(stamp) => writer.stamp = stamp,
-            Err(reason) => {
-                if reason != "it is empty" || head.number > 0 {
-                    tracing::warn!(
-                        redis = self.link.place(),
-                        reason,
-                        "the index in Redis is filled in from the dump and the log"
-                    );
-                }
-                self.fill(&mut writer)?;
-            }
-        }
-        // Whatever an earlier life may still have on its way to Redis finds another stamp from now on.
-        let renewed = Stamp { writer: self.life, ..writer.stamp };
-        self.batch(&mut writer, Vec::new(), renewed)?;
-        self.undo.lock().arrive(writer.stamp.number, Vec::new());
-        Ok(())
-    }
-
-    /// The stamps in the set and how many members there are.
-    fn found(&self, writer: &mut Writer) -> Result<(Vec<Vec<u8>>, i64), EngineError> {
-        let mut ask = |connection: &mut Connection| -> RedisResult<(Vec<Vec<u8>>, i64)> {
-            let mut both = pipe();
-            both.cmd("ZRANGEBYLEX").arg(&self.set).arg(layout::STAMP.0).arg(layout::STAMP.1).arg("LIMIT").arg(0).arg(2);
-            both.cmd("ZCARD").arg(&self.set);
-            both.query(connection)
-        };
-        Ok(self.link.insist(&mut writer.connection, &mut ask)?)
-    }
-
-    /// Whether what was found is this directory's index, whole; if not, why.
-    fn believe(
-        &self,
-        writer: &mut Writer,
-        head: Head,
-        (stamps, members): &(Vec<Vec<u8>>, i64),
-    ) -> Result<Result<Stamp, &'static str>, EngineError> {
-        let stamp = match &stamps[..] {
-            [one] => Stamp::decode(one),
-            [] if *members == 0 => return Ok(Err("it is empty")),
-            _ => None,
-        };
-        let Some(stamp) = stamp else { return Ok(Err("what is there is no index")) };
-        if stamp.owner != head.owner {
-            return Ok(Err("it is another data directory's"));
-        }
-        if stamp.writer == 0 {
-            return Ok(Err("it was not filled in to its end"));
-        }
-        if stamp.number < head.number {
-            return Ok(Err("it is older than the dump"));
-        }
-        let mut counted = Stamp { rows: 0, sum: 0, ..stamp };
-        let mut low = vec![b'[', Space::Records as u8 + 1];
-        loop {
-            let mut ask = |connection: &mut Connection| -> RedisResult<Vec<Vec<u8>>> {
-                let mut page = cmd("ZRANGEBYLEX");
-                page.arg(&self.set).arg(&low[..]).arg(layout::EVERYTHING.1).arg("LIMIT").arg(0).arg(PAGE);
-                page.query(connection)
-            };
-            let page = self.link.insist(&mut writer.connection, &mut ask)?;
-            for member in &page {
-                if layout::read(self.salt, member).is_err() {
-                    return Ok(Err("a row is damaged or was not written by this node"));
-                }
-                counted.count(None, Some(member));
-            }
-            match page.last() {
-                Some(last) if page.len() == PAGE => low = [b"(", &last[..]].concat(),
-                _ => break,
-            }
-        }
-        Ok(if counted == stamp { Ok(stamp) } else { Err("rows are missing, or were put in place of others") })
-    }
-
-    /// Fills the set in from the dump. Only the stamp of the writer's first own batch makes it whole.
-    fn fill(&self, writer: &mut Writer) -> Result<(), EngineError> {
-        let blank = writer.stamp;
-        let mut ask = |connection: &mut Connection| -> RedisResult<()> {
-            let mut anew = pipe();
-            anew.atomic().cmd("DEL").arg(&self.set).ignore();
-            anew.cmd("ZADD").arg(&self.set).arg(0).arg(blank.encode()).ignore();
-            anew.query(connection)
-        };
-        self.link.insist(&mut writer.connection, &mut ask)?;
-        let rows = dump::each(&*self.files, &self.dump, &mut |batch| {
-            let stamp = writer.stamp;
-            self.batch(writer, batch, stamp)
-        })?;
-        tracing::info!(redis = self.link.place(), rows, "the index in Redis is filled in");
-        Ok(())
-    }
-
-    /// Writes a batch; the new stamp has `renewed`'s writer.
-    fn batch(&self, writer: &mut Writer, mutations: Vec<Mutation>, renewed: Stamp) -> Result<(), EngineError> {
-        // Of several changes of one row the last one counts.
-        let mut changes: BTreeMap<Place, Vec<u8>> = BTreeMap::new();
-        for mutation in mutations {
-            match mutation {
-                Mutation::Put(space, key, value) => {
-                    let member = layout::row(self.salt, space, &key, &value);
-                    changes.insert((space, key.into()), member)
-                }
-                Mutation::Remove(space, key) => changes.insert((space, key.into()), Vec::new()),
-            };
-        }
-        let before = writer.stamp;
-        let next = Stamp { number: before.number + 1, ..renewed };
-        let mut ask = |connection: &mut Connection| {
-            self.run(connection, |call| {
-                call.arg(1).arg(&self.set).arg(before.encode()).arg(before.rows).arg(before.sum).arg(next.head());
-                for ((space, key), member) in &changes {
-                    let (low, high) = layout::only(*space, key);
-                    call.arg(low).arg(high).arg(&member[..]);
-                }
-            })
-        };
-        self.undo.lock().depart(changes.keys().cloned());
-        let answer =
-            self.link.insist(&mut writer.connection, &mut ask).map_err(|error| self.lose(error.to_string()))?;
-        let (stamp, olds) = match answer {
-            Answer::Written(olds) if olds.len() == changes.len() => self.written(next, before, &changes, olds)?,
-            Answer::Written(_) => {
-                return Err(self.lose("it answered with other rows than it was asked about".to_owned()));
-            }
-            Answer::Other(stamps, members) => {
-                let stamp = stamps.first().and_then(|member| Stamp::decode(member)).filter(|_| stamps.len() == 1);
-                match stamp {
-                    // The batch was written, and the answer was lost with a connection.
-                    Some(stamp)
-                        if (stamp.owner, stamp.writer, stamp.number) == (next.owner, next.writer, next.number)
-                            && members == stamp.rows as i64 + 1 =>
-                    {
-                        (stamp, changes.into_keys().map(|place| (place, Old::Unknown)).collect())
-                    }
-                    _ => return Err(self.lose(differs(&before, stamp, members))),
-                }
-            }
-        };
-        writer.stamp = stamp;
-        self.undo.lock().arrive(stamp.number, olds);
-        self.landed.notify_all();
-        Ok(())
-    }
-
-    /// The stamp that the script has written, and what the rows were.
-    fn written(
-        &self,
-        next: Stamp,
-        before: Stamp,
-        changes: &BTreeMap<Place, Vec<u8>>,
-        olds: Vec<Option<Vec<u8>>>,
-    ) -> Result<(Stamp, Vec<(Place, Old)>), EngineError> {
-        let mut stamp = Stamp { rows: before.rows, sum: before.sum, ..next };
-        let mut replaced = Vec::with_capacity(olds.len());
-        for ((place, member), old) in changes.iter().zip(olds) {
-            let new = (!member.is_empty()).then_some(&member[..]);
-            let value = match &old {
-                Some(old) => {
-                    let (_, _, value) = layout::read(self.salt, old).map_err(|error| self.lose(error.to_string()))?;
-                    Some(value)
-                }
-                None => None,
-            };
-            stamp.count(old.as_deref(), new);
-            replaced.push((place.clone(), Old::Was(value)));
-        }
-        Ok((stamp, replaced))
     }
 
     /// Rows of a range with the stamp behind them: what Redis says is believed only if it is not older than this
@@ -424,63 +250,56 @@ impl Shared {
             .collect()
     }
 
-    /// Runs [`layout::WRITE`] with the arguments that `fill` adds.
-    fn run(&self, connection: &mut Connection, fill: impl Fn(&mut redis::Cmd)) -> RedisResult<Answer> {
-        let mut call = cmd("EVALSHA");
-        call.arg(self.script.get_hash());
-        fill(&mut call);
-        let answer: Value = match call.query(connection) {
-            Err(error) if error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript) => {
-                let mut call = cmd("EVAL");
-                call.arg(layout::WRITE);
-                fill(&mut call);
-                call.query(connection)?
-            }
-            answer => answer?,
-        };
-        let Value::Array(items) = answer else { return Err(link::unexpected(&answer)) };
-        let mut items = items.into_iter();
-        match items.next() {
-            Some(Value::Int(1)) => {
-                let old = |value| match value {
-                    Value::Nil => Ok(None),
-                    Value::BulkString(bytes) => Ok(Some(bytes)),
-                    other => Err(link::unexpected(&other)),
-                };
-                Ok(Answer::Written(items.map(old).collect::<RedisResult<_>>()?))
-            }
-            Some(Value::Int(0)) => {
-                let (stamps, members) = (items.next().unwrap_or_default(), items.next().unwrap_or_default());
-                Ok(Answer::Other(redis::from_redis_value(stamps)?, redis::from_redis_value(members)?))
-            }
-            other => Err(link::unexpected(&other.unwrap_or_default())),
-        }
-    }
-
-    /// The rows in the data directory are at least as new as what `want` says when this returns.
+    /// The rows in the data directory are at least as new as what `want` says when this returns. A full disk is waited out,
+    /// as everywhere.
     fn sync(self: &Arc<Self>, want: u64) -> Result<(), EngineError> {
         let mut dumped = self.dumped.lock();
         if *dumped >= want {
             return Ok(());
         }
-        let write = |view: &Frozen| {
-            let head = Head { owner: self.owner, number: view.number() };
-            dump::write(&*self.files, &self.dump, head, view).map(|bytes| (head.number, bytes))
+        *dumped = loop {
+            match self.dump() {
+                Err(error) if is_full(&error) => {
+                    tracing::warn!(%error, "no room to dump the index: trying again");
+                    let mut stopped = self.stopped.lock();
+                    if !*stopped {
+                        self.stop.wait_for(&mut stopped, FULL);
+                    }
+                    if *stopped {
+                        return Err(error);
+                    }
+                }
+                result => break result?,
+            }
         };
-        let view = Frozen::new(self.clone(), true);
-        let result = match write(&view) {
-            Err(error) if error.0.is::<ViewGone>() => {
+        Ok(())
+    }
+
+    /// Dumps the rows of now; the number of the newest batch among them. What is dumped is counted, so that a row that
+    /// somebody put in place of another never outlives the log that knows better.
+    fn dump(self: &Arc<Self>) -> Result<u64, EngineError> {
+        let write = |counted: Counted| {
+            let head = Head { owner: self.owner, number: counted.stamp.number };
+            let sound = || match counted.is_whole() {
+                true => Ok(()),
+                false => Err(self.lose(COUNTED_WRONG.to_owned())),
+            };
+            let bytes = dump::write(&*self.files, &self.path, head, &counted, &sound)?;
+            self.dump_bytes.store(bytes, Ordering::Relaxed);
+            Ok(head.number)
+        };
+        let counted = {
+            let writer = self.writer.lock();
+            Counted::new(Frozen::new(self.clone(), true), writer.stamp)
+        };
+        match write(counted) {
+            Err(EngineError(error)) if error.is::<ViewGone>() => {
                 tracing::warn!("so much was written while the index was dumped that writers wait for it now");
-                drop(view);
-                let _writer = self.writer.lock();
-                write(&Frozen::new(self.clone(), true))
+                let writer = self.writer.lock();
+                write(Counted::new(Frozen::new(self.clone(), true), writer.stamp))
             }
             result => result,
-        };
-        let (number, bytes) = result?;
-        *dumped = number;
-        self.dump_bytes.store(bytes, Ordering::Relaxed);
-        Ok(())
+        }
     }
 
     /// Looks now and then whether Redis is there and holds what this process left, for when nobody else asks.
@@ -518,19 +337,8 @@ impl Shared {
     }
 }
 
-/// What differs from the stamp that this process has left.
-fn differs(left: &Stamp, found: Option<Stamp>, members: i64) -> String {
-    match found {
-        None if members <= 0 => "it was emptied".to_owned(),
-        None => "its stamp is gone".to_owned(),
-        Some(found) if found.owner != left.owner => "another node writes into it".to_owned(),
-        Some(found) if found.writer != left.writer => "another process of this node writes into it".to_owned(),
-        Some(found) if found.number < left.number => {
-            format!("it has lost its newest batches ({} of {} are there)", found.number, left.number)
-        }
-        Some(found) if found.number > left.number + 1 => "somebody else has written batches".to_owned(),
-        Some(_) => "rows were added or taken away by somebody else".to_owned(),
-    }
+fn is_full(EngineError(error): &EngineError) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| file::is_full(error.kind()))
 }
 
 impl View for Redis {

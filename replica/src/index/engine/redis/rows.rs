@@ -37,6 +37,11 @@ impl Frozen {
         self.number
     }
 
+    /// What rows' checksums begin with.
+    pub fn salt(&self) -> u64 {
+        self.shared.salt
+    }
+
     /// What the overlay says, once no batch that matters is under way.
     fn settled<T>(&self, look: impl Fn(&super::Undo) -> Result<T, Look>) -> Result<T, EngineError> {
         let mut undo = self.shared.undo.lock();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::file::RealFiles;
+use crate::file::{RealFiles, SimulatedFiles};
 
 #[path = "../../../../../tests/src/redis.rs"]
 mod server;
@@ -23,9 +23,19 @@ pub fn open(server: &RedisServer, data: &Path, life: u64) -> Result<Redis, Engin
 }
 
 fn open_with(url: String, data: &Path, life: u64, patience: Patience) -> Result<Redis, EngineError> {
+    open_on(Arc::new(RealFiles), url, data, life, patience)
+}
+
+fn open_on(
+    files: Arc<dyn Files>,
+    url: String,
+    data: &Path,
+    life: u64,
+    patience: Patience,
+) -> Result<Redis, EngineError> {
     let owner = u128::from(xxh3_64(data.as_os_str().as_encoded_bytes()));
     let options = RedisOptions { url, node: "n1".to_owned(), data: data.to_owned(), life, owner, patience };
-    Redis::open(options, Arc::new(RealFiles))
+    Redis::open(options, files)
 }
 
 fn put(key: &str, value: &str) -> Mutation {
@@ -202,6 +212,25 @@ fn an_older_entry_put_in_place_of_a_newer_one_is_found_at_the_next_start() {
 }
 
 #[test]
+fn an_older_entry_never_gets_into_a_dump() {
+    let (server, data) = (RedisServer::start(), tempfile::tempdir().unwrap());
+    let engine = open(&server, data.path(), 1).unwrap();
+    engine.write(vec![put("a", "old"), put("b", "1")], Durability::Buffered).unwrap();
+    engine.write(vec![put("a", "new")], Durability::Synced).unwrap();
+    let (old, new) = [b"old", b"new"].map(|value| layout::row(engine.shared.salt, Space::Records, b"a", value)).into();
+    server.command(&[b"ZREM", SET, &new]);
+    server.command(&[b"ZADD", SET, b"0", &old]);
+    engine.write(vec![put("c", "1")], Durability::Buffered).unwrap();
+    let error = engine.write(Vec::new(), Durability::Synced).unwrap_err().to_string();
+    assert!(error.contains("put in place of others"), "{error}");
+    assert!(matches!(engine.trouble(), Some(Trouble::Lost(_))));
+    drop(engine);
+    let engine = open(&server, data.path(), 2).unwrap();
+    assert_eq!(get(&engine, "a").as_deref(), Some("new"));
+    assert_eq!(keys(&engine), ["a", "b"], "as of the last sync; the rest is the log's");
+}
+
+#[test]
 fn a_silent_redis_turns_readers_away_makes_writers_wait_and_is_forgiven() {
     let (mut server, data) = (RedisServer::start(), tempfile::tempdir().unwrap());
     let engine = open(&server, data.path(), 1).unwrap();
@@ -257,6 +286,26 @@ fn a_full_redis_refuses_batches_whole_until_there_is_room() {
     });
     assert_eq!(keys(&engine), ["a", "b", "c", "z"]);
     assert_eq!(get(&engine, "a").as_deref(), Some("2"));
+}
+
+#[test]
+fn a_full_disk_is_waited_out_by_a_dump() {
+    let (server, files, data) = (RedisServer::start(), Arc::new(SimulatedFiles::new(1)), Path::new("/data"));
+    files.create_dir_all(data).unwrap();
+    let engine = open_on(files.clone(), server.url(), data, 1, PATIENCE).unwrap();
+    engine.write(vec![put("a", &"x".repeat(100_000))], Durability::Buffered).unwrap();
+    files.set_capacity(10_000);
+    std::thread::scope(|scope| {
+        let syncing = scope.spawn(|| engine.write(Vec::new(), Durability::Synced));
+        std::thread::sleep(3 * FULL);
+        assert!(!syncing.is_finished());
+        engine.write(vec![put("b", "1")], Durability::Buffered).unwrap();
+        files.set_capacity(1 << 30);
+        syncing.join().unwrap().unwrap();
+    });
+    let dumped = crate::index::engine::Memory::new();
+    assert!(dump::load(&*files, &dump_path(data), &dumped).unwrap() >= 1);
+    assert_eq!(get(&dumped, "a").unwrap().len(), 100_000);
 }
 
 #[test]
