@@ -4,7 +4,7 @@
 use redis::{Connection, RedisResult, cmd, pipe};
 
 use super::layout::{self, Stamp};
-use super::{COUNTED_WRONG, PAGE, Shared, Writer};
+use super::{COUNTED_WRONG, Members, PAGE, Shared, Writer};
 use crate::index::engine::dump::{self, Head};
 use crate::index::engine::{EngineError, Space};
 
@@ -34,8 +34,8 @@ impl Shared {
     }
 
     /// The stamps in the set and how many members there are.
-    fn found(&self, writer: &mut Writer) -> Result<(Vec<Vec<u8>>, i64), EngineError> {
-        let mut ask = |connection: &mut Connection| -> RedisResult<(Vec<Vec<u8>>, i64)> {
+    fn found(&self, writer: &mut Writer) -> Result<(Members, i64), EngineError> {
+        let mut ask = |connection: &mut Connection| -> RedisResult<(Members, i64)> {
             let mut both = pipe();
             both.cmd("ZRANGEBYLEX").arg(&self.set).arg(layout::STAMP.0).arg(layout::STAMP.1).arg("LIMIT").arg(0).arg(2);
             both.cmd("ZCARD").arg(&self.set);
@@ -49,7 +49,7 @@ impl Shared {
         &self,
         writer: &mut Writer,
         head: Head,
-        (stamps, members): &(Vec<Vec<u8>>, i64),
+        (stamps, members): &(Members, i64),
     ) -> Result<Result<Stamp, &'static str>, EngineError> {
         let stamp = match &stamps[..] {
             [one] => Stamp::decode(one),
@@ -69,7 +69,7 @@ impl Shared {
         let mut counted = Stamp { rows: 0, sum: 0, ..stamp };
         let mut low = vec![b'[', Space::Records as u8 + 1];
         loop {
-            let mut ask = |connection: &mut Connection| -> RedisResult<Vec<Vec<u8>>> {
+            let mut ask = |connection: &mut Connection| -> RedisResult<Members> {
                 let mut page = cmd("ZRANGEBYLEX");
                 page.arg(&self.set).arg(&low[..]).arg(layout::EVERYTHING.1).arg("LIMIT").arg(0).arg(PAGE);
                 page.query(connection)

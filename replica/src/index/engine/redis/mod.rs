@@ -10,8 +10,6 @@
 //! A Redis that is silent is waited for, up to [`Patience::give_up`]: readers are turned away meanwhile, and
 //! [`Engine::trouble`] tells the node to step aside.
 
-#![expect(clippy::disallowed_methods, reason = "Instants are tokio's; connections and one thread are the engine's own")]
-
 mod batch;
 mod counted;
 mod fill;
@@ -55,6 +53,9 @@ const FULL: Duration = Duration::from_millis(200);
 const COUNTED_WRONG: &str = "rows are missing, or were put in place of others";
 /// Between looks at a Redis that nobody writes to.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Members of a set, as they come.
+type Members = Vec<Vec<u8>>;
 
 /// Where the index is, and whose.
 #[derive(Clone)]
@@ -228,7 +229,7 @@ impl Shared {
             return Err(lost);
         }
         let known = self.undo.lock().visible();
-        let mut ask = |connection: &mut Connection| -> RedisResult<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+        let mut ask = |connection: &mut Connection| -> RedisResult<(Members, Members)> {
             let mut both = pipe();
             both.cmd("ZRANGEBYLEX").arg(&self.set).arg(low).arg(high).arg("LIMIT").arg(0).arg(limit);
             both.cmd("ZRANGEBYLEX").arg(&self.set).arg(layout::STAMP.0).arg(layout::STAMP.1).arg("LIMIT").arg(0).arg(2);
@@ -320,7 +321,7 @@ impl Shared {
     }
 
     fn look(&self, writer: &mut Writer) {
-        let mut ask = |connection: &mut Connection| -> RedisResult<(Vec<Vec<u8>>, i64)> {
+        let mut ask = |connection: &mut Connection| -> RedisResult<(Members, i64)> {
             let mut both = pipe();
             both.cmd("ZRANGEBYLEX").arg(&self.set).arg(layout::STAMP.0).arg(layout::STAMP.1).arg("LIMIT").arg(0).arg(2);
             both.cmd("ZCARD").arg(&self.set);
