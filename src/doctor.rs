@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_replica::file::{Files, Open};
+use holdfast_replica::index::engine::{Found, look};
 use holdfast_wire::seam::{Clock, Net};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
-use crate::config::Config;
+use crate::config::{Config, Secret};
 use crate::tls::Sources;
 
 /// Syncs that are measured.
@@ -59,6 +60,7 @@ pub async fn examine(config: &Config, files: Arc<dyn Files>, net: &dyn Net, cloc
     let mut found = Vec::new();
     if config.role.has_replica() {
         found.extend(disk(&*files, &config.data));
+        found.extend(config.index.as_ref().map(|url| redis(url)));
     }
     found.push(time(&*clock));
     for peer in &config.peers {
@@ -112,6 +114,26 @@ fn disk(files: &dyn Files, data: &Path) -> Vec<Check> {
         Err(error) => check("fsync", Verdict::Fail, format!("{shown} cannot be written: {error}")),
     });
     found
+}
+
+/// The Redis that keeps the index.
+fn redis(url: &Secret) -> Check {
+    match look(url.reveal()) {
+        Err(error) => check("redis", Verdict::Fail, error.to_string()),
+        Ok(found) => {
+            let Found { place, version, used, limit, policy, question } = found;
+            let room = if limit == 0 { "no limit".to_owned() } else { format!("of {} MiB", limit >> 20) };
+            let text =
+                format!("{place}: version {version}, {} MiB used, {room}, a question takes {question:?}", used >> 20);
+            match policy == "noeviction" || limit == 0 {
+                true => check("redis", Verdict::Ok, text),
+                false => {
+                    let advice = "an index that it evicts has to be filled in again: set maxmemory-policy noeviction";
+                    check("redis", Verdict::Warn, format!("{text}, maxmemory-policy {policy}; {advice}"))
+                }
+            }
+        }
+    }
 }
 
 /// Median and slowest.

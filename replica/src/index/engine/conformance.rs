@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::redis::tests::RedisServer;
+use super::in_redis::RedisServer;
 use super::*;
 
 fn put(space: Space, key: &str, value: &str) -> Mutation {
@@ -183,9 +183,9 @@ impl Engine for InRedis {
 }
 
 /// A new data directory takes the set over from the one before.
-fn in_redis(server: &RedisServer) -> InRedis {
+fn on_redis(server: &RedisServer) -> InRedis {
     let directory = tempfile::tempdir().unwrap();
-    InRedis(redis::tests::open(server, directory.path(), 1).unwrap(), directory)
+    InRedis(in_redis::open(server, directory.path(), 1).unwrap(), directory)
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn lsm_conforms() {
 #[test]
 fn redis_conforms() {
     let server = RedisServer::start();
-    run(&|| Box::new(in_redis(&server)));
+    run(&|| Box::new(on_redis(&server)));
 }
 
 #[test]
@@ -324,7 +324,7 @@ proptest! {
         thread_local! {
             static SERVER: RedisServer = RedisServer::start();
         }
-        SERVER.with(|server| check(&in_redis(server), steps));
+        SERVER.with(|server| check(&on_redis(server), steps));
     }
 }
 

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 
 pub use lsm::{Lsm, LsmOptions};
 pub use memory::Memory;
-pub use redis::{BadUrl, Patience, Redis, RedisOptions, check_url, dump_path};
+#[cfg(test)]
+pub use redis::tests as in_redis;
+pub use redis::{BadUrl, Found, Patience, Redis, RedisOptions, check_url, dump_path, look};
 
 /// Why an engine failed. Never a reason to go on: the process ends and the index is verified or rebuilt.
 #[derive(Debug, thiserror::Error)]

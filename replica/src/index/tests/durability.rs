@@ -2,6 +2,7 @@
 
 use super::support::*;
 use super::*;
+use crate::index::engine::in_redis::{self, RedisServer};
 use crate::index::engine::{Lsm, LsmOptions, View};
 use crate::index::requests::{KEEP, KEEP_MS};
 
@@ -43,6 +44,30 @@ fn a_dropped_engine_opened_again_has_everything() {
 }
 
 #[test]
+fn replaying_what_a_flushed_redis_took_gives_the_same_state() {
+    let (server, data) = (RedisServer::start(), tempfile::tempdir().unwrap());
+    let open = |life| Arc::new(in_redis::open(&server, data.path(), life).unwrap());
+    let (index, mut log) = started(open(1));
+    work(&index, &mut log, 20);
+    index.persist().unwrap();
+    let synced = log.clone();
+    work(&index, &mut log, 40);
+    let (applied, all) = (index.applied(), rows(&index));
+    drop(index);
+    // With all it had.
+    let index = shard(open(2));
+    assert_eq!((index.applied(), rows(&index)), (applied.clone(), all.clone()));
+    drop(index);
+    server.command(&[b"FLUSHALL"]);
+    let index = shard(open(3));
+    let kept = index.applied().position.unwrap().index;
+    assert_eq!(kept, synced.index, "the log is purged up to here at most");
+    let mut replay = Log { skip_to: kept, ..synced };
+    work(&index, &mut replay, 40);
+    assert_eq!((index.applied(), rows(&index)), (applied, all));
+}
+
+#[test]
 fn replaying_what_a_power_cut_took_gives_the_same_state() {
     for surviving in [0, 1, 7, 39, 40] {
         let engine = Memory::with_power_cuts();
@@ -67,9 +92,13 @@ fn replaying_what_a_power_cut_took_gives_the_same_state() {
 fn a_snapshot_is_one_moment_and_installs_as_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let lsm: Arc<dyn Engine> = Arc::new(Lsm::open(directory.path(), LsmOptions::default()).unwrap());
+    let servers = [RedisServer::start(), RedisServer::start()];
+    let places = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let redis = |at: usize| Arc::new(in_redis::open(&servers[at], places[at].path(), 1).unwrap());
     for (from, to) in [
-        (Arc::new(Memory::new()) as Arc<dyn Engine>, lsm.clone()),
-        (Arc::new(Memory::new()), Arc::new(Memory::new()) as Arc<dyn Engine>),
+        (redis(0) as Arc<dyn Engine>, redis(1) as Arc<dyn Engine>),
+        (Arc::new(Memory::new()), lsm.clone()),
+        (Arc::new(Memory::new()), Arc::new(Memory::new())),
     ] {
         let (index, mut log) = started(from);
         work(&index, &mut log, 200);

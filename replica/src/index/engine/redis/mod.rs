@@ -15,6 +15,7 @@ mod counted;
 mod fill;
 mod layout;
 mod link;
+mod look;
 mod rows;
 mod undo;
 
@@ -42,6 +43,7 @@ use super::{Durability, Engine, EngineError, EngineStats, Mutation, Row, Space, 
 use crate::file::{self, Files};
 
 pub use link::Patience;
+pub use look::{Found, look};
 
 /// What is kept for open views at most, bytes.
 const UNDO: usize = 256 << 20;
@@ -380,11 +382,12 @@ impl Engine for Redis {
     }
 
     fn clear(&self, prefix: &[u8]) -> Result<(), EngineError> {
-        for space in Space::ALL {
+        // What is removed comes back with the answer: bodies are long.
+        for (space, at_once) in [(Space::Records, PAGE), (Space::Bodies, PAGE / 16)] {
             let mut keys = self.range(space, prefix, &behind(prefix));
             loop {
                 let batch: Result<Vec<_>, EngineError> =
-                    keys.by_ref().take(PAGE).map(|row| Ok(Mutation::Remove(space, row?.0.into()))).collect();
+                    keys.by_ref().take(at_once).map(|row| Ok(Mutation::Remove(space, row?.0.into()))).collect();
                 match batch? {
                     batch if batch.is_empty() => break,
                     batch => self.write(batch, Durability::Buffered)?,

@@ -352,6 +352,14 @@ fn a_password_is_asked_for_and_never_shown() {
 }
 
 #[test]
+fn a_look_tells_what_would_evict() {
+    let server = RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let found = look(&server.url()).unwrap();
+    assert_eq!((found.limit, &found.policy[..]), (100 << 20, "allkeys-lru"));
+    assert!(!found.version.is_empty() && found.used > 0 && found.question > Duration::ZERO, "{found:?}");
+}
+
+#[test]
 fn an_answer_that_was_lost_is_found_out_about() {
     let (server, data) = (RedisServer::start(), tempfile::tempdir().unwrap());
     let engine = open(&server, data.path(), 1).unwrap();
