@@ -8,8 +8,9 @@
 # make golden  make the data directory of the present format anew (tests/golden), before a release
 # make compose-test     build the image and try docker-compose.yml, where there is a Docker engine
 # make sbom             what is in the binary, as CycloneDX JSON
-# make prove   the long gate: an hour of simulated clusters, planted bugs, real faults; writes docs/reliability.md.
-#              HOLDFAST_SIM_CPU_SECONDS and HOLDFAST_TEST_ROUNDS change that; ARGS='teeth' runs a part
+# make prove   the long gate: 3,000 simulated clusters, planted bugs, real faults; writes docs/reliability.md as it goes.
+#              ARGS='teeth' or 'seeds --runs 500' runs a part; HOLDFAST_SIM_CPU_SECONDS bounds one call, and the next one
+#              goes on where it was as long as the simulator is the same
 # make bench   the load generator against a cluster on this machine
 
 SHELL := /bin/bash

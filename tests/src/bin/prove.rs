@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
+use holdfast_tests::prove::ledger::Ledger;
+use holdfast_tests::prove::seeds::Wanted;
 use holdfast_tests::prove::{HarnessError, page, real, seeds, teeth};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -18,8 +20,11 @@ enum Part {
 struct Arguments {
     /// What to run; nothing: everything
     parts: Vec<Part>,
-    /// CPU seconds for simulated clusters
-    #[arg(long, default_value_t = 3600.0, env = "HOLDFAST_SIM_CPU_SECONDS")]
+    /// Runs of simulated clusters, over all scenarios; those that an earlier call has made are counted
+    #[arg(long, default_value_t = 3000)]
+    runs: u64,
+    /// CPU seconds that this call may spend on them
+    #[arg(long, default_value_t = 14400.0, env = "HOLDFAST_SIM_CPU_SECONDS")]
     cpu_seconds: f64,
     /// The first seed
     #[arg(long, default_value_t = 1)]
@@ -56,19 +61,25 @@ fn main() -> ExitCode {
 fn prove(arguments: &Arguments) -> Result<bool, HarnessError> {
     let wanted = |part| arguments.parts.is_empty() || arguments.parts.contains(&part);
     let sim = std::env::current_exe().unwrap_or_default().with_file_name("sim");
+    let write = |part: &str, text: &str| arguments.write.as_ref().map_or(Ok(()), |path| page::write(path, part, text));
     let show = |part: &str, text: String| {
         println!("{text}");
-        arguments.write.as_ref().map_or(Ok(()), |path| page::write(path, part, &text))
+        write(part, &text)
     };
+    // Beside the programs: a call that is ended, or whose budget is spent, is gone on with by the next.
+    let mut ledger = Ledger::open(&sim.with_file_name("prove-ledger.jsonl"), &sim)?;
     seeds::prove_determinism(&sim)?;
     let mut sound = true;
     if wanted(Part::Teeth) {
-        let bites = teeth::bite(&sim, &arguments.planted)?;
+        let shown = |bites: &[teeth::Bite]| write("teeth", &page::teeth(bites));
+        let bites = teeth::bite(&sim, &arguments.planted, &mut ledger, shown)?;
         sound &= bites.iter().all(|bite| bite.found.is_some());
         show("teeth", page::teeth(&bites))?;
     }
     if wanted(Part::Seeds) {
-        let sums = seeds::spend(&sim, arguments.seed, arguments.safety, arguments.cpu_seconds)?;
+        let Arguments { seed: first, safety, runs, cpu_seconds: budget, .. } = *arguments;
+        let shown = |sums: &_| write("seeds", &page::seeds(sums, safety));
+        let sums = seeds::spend(&sim, Wanted { first, safety, runs, budget }, &mut ledger, shown)?;
         sound &= sums.values().all(|sum| sum.violations.is_empty());
         show("seeds", page::seeds(&sums, arguments.safety))?;
     }

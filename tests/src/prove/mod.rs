@@ -1,11 +1,12 @@
 //! The long gate: runs everything that proves something and writes the figures down, with what they are worth.
 //!
 //! [`seeds`] (simulated clusters), [`teeth`] (planted bugs, each of which must be found), [`real`] (processes and file
-//! systems), [`page`] (the table in `docs/reliability.md`).
+//! systems), [`ledger`] (what was run already), [`page`] (the table in `docs/reliability.md`).
 
 use std::fmt;
 use std::process::{Command, Output};
 
+pub mod ledger;
 pub mod page;
 pub mod real;
 pub mod seeds;

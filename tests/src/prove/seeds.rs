@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use serde::{Deserialize, Serialize};
+
+use super::ledger::Ledger;
 use super::{HarnessError, cpu_seconds, output, text};
 use crate::sim::scenario::Scenario;
 
@@ -62,30 +65,89 @@ pub fn prove_determinism(sim: &Path) -> Result<(), HarnessError> {
     if first == simulate(sim, Scenario::Mixed, 7, 4, "")? { Ok(()) } else { Err(HarnessError::NotDeterministic) }
 }
 
-/// All scenarios with seeds from `first` on, until `budget` CPU seconds are spent; every scenario has as many runs.
-pub fn spend(sim: &Path, first: u64, safety: u64, budget: f64) -> Result<BTreeMap<String, Sum>, HarnessError> {
+/// What one run came to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Run {
+    /// The simulator's line of figures; none where it died.
+    line: String,
+    /// How it broke a promise, if it did.
+    violation: Option<String>,
+    /// CPU seconds.
+    cpu: f64,
+}
+
+/// How much to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// The first seed.
+    pub first: u64,
+    /// Length of the safety phase, seconds.
+    pub safety: u64,
+    /// Runs, over all scenarios; those of before are counted.
+    pub runs: u64,
+    /// CPU seconds that may be spent now.
+    pub budget: f64,
+}
+
+/// All scenarios with seeds from the first on, every scenario as often, until there are runs enough or the budget is
+/// spent. Runs that the ledger has are not repeated. `shown` is told after every seed.
+pub fn spend(
+    sim: &Path,
+    wanted: Wanted,
+    ledger: &mut Ledger,
+    mut shown: impl FnMut(&BTreeMap<String, Sum>) -> Result<(), HarnessError>,
+) -> Result<BTreeMap<String, Sum>, HarnessError> {
     let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
-    let began = cpu_seconds();
-    for seed in first.. {
+    let (began, mut runs) = (cpu_seconds(), 0);
+    for seed in wanted.first.. {
+        let mut fresh = false;
         for scenario in Scenario::ALL {
-            let before = cpu_seconds();
-            let (sound, said) = simulate(sim, scenario, seed, safety, "")?;
+            let what = format!("seeds/{}/{scenario}/{seed}", wanted.safety);
+            let run = match ledger.result::<Run>(&what) {
+                Some(run) => run,
+                None if cpu_seconds() - began >= wanted.budget => continue,
+                None => {
+                    fresh = true;
+                    let run = one(sim, scenario, seed, wanted.safety)?;
+                    ledger.keep(what, &run)?;
+                    run
+                }
+            };
+            runs += 1;
             let sum = sums.entry(scenario.to_string()).or_default();
-            let line = said.lines().find(|line| line.contains(" simulated, ")).unwrap_or_default();
-            // A run that says nothing has not run.
-            sum.add(line).ok_or_else(|| HarnessError::NoFigures(said.clone()))?;
-            sum.cpu += cpu_seconds() - before;
-            if !sound {
-                let why = said.lines().find(|line| line.starts_with("VIOLATED")).unwrap_or("it failed without a word");
-                println!("{why}");
-                sum.violations.push(why.to_owned());
+            if sum.add(&run.line).is_none() {
+                // It died: a failure of the product, without figures.
+                sum.runs += 1;
             }
+            sum.cpu += run.cpu;
+            sum.violations.extend(run.violation);
         }
-        if cpu_seconds() - began >= budget {
-            break;
+        if fresh {
+            shown(&sums)?;
+        }
+        if runs >= wanted.runs || cpu_seconds() - began >= wanted.budget {
+            return Ok(sums);
         }
     }
     Ok(sums)
+}
+
+fn one(sim: &Path, scenario: Scenario, seed: u64, safety: u64) -> Result<Run, HarnessError> {
+    let before = cpu_seconds();
+    let (sound, said) = simulate(sim, scenario, seed, safety, "")?;
+    let line = said.lines().find(|line| line.contains(" simulated, ")).unwrap_or_default().to_owned();
+    let broken = said.lines().find(|line| line.starts_with("VIOLATED") || line.contains("panicked at"));
+    let violation = match (sound, broken) {
+        (true, _) if line.is_empty() => return Err(HarnessError::NoFigures(said)),
+        (true, _) => None,
+        (false, Some(why)) => Some(format!("{scenario} seed {seed}: {why}")),
+        // Neither a verdict nor a panic: killed from outside, or never begun.
+        (false, None) => return Err(HarnessError::NoFigures(said)),
+    };
+    if let Some(why) = &violation {
+        println!("{why}");
+    }
+    Ok(Run { line, violation, cpu: cpu_seconds() - before })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use holdfast_wire::planted::Fault;
 
+use super::ledger::Ledger;
 use super::seeds::simulate;
 use super::{HarnessError, cpu_seconds, output, text};
 use crate::sim::scenario::Scenario;
@@ -57,20 +58,35 @@ pub fn finder(fault: Fault) -> Finder {
 }
 
 /// Plants every bug that `wanted` names (all, if it names none) and looks who finds it.
-pub fn bite(sim: &Path, wanted: &[String]) -> Result<Vec<Bite>, HarnessError> {
+pub fn bite(
+    sim: &Path,
+    wanted: &[String],
+    ledger: &mut Ledger,
+    mut shown: impl FnMut(&[Bite]) -> Result<(), HarnessError>,
+) -> Result<Vec<Bite>, HarnessError> {
     let mut bites = Vec::new();
     for (name, fault) in Fault::ALL {
         if !wanted.is_empty() && !wanted.iter().any(|wanted| wanted == name) {
             continue;
         }
         let (finder, began) = (finder(fault), cpu_seconds());
-        let found = match finder {
-            Finder::Seeds(scenario) => by_seeds(sim, scenario, name)?,
-            Finder::Test(test) => by_test(test, name)?,
+        let what = format!("teeth/{name}");
+        let (found, cpu) = match ledger.result(&what) {
+            Some(known) => known,
+            None => {
+                let found = match finder {
+                    Finder::Seeds(scenario) => by_seeds(sim, scenario, name)?,
+                    Finder::Test(test) => by_test(test, name)?,
+                };
+                let result = (found, cpu_seconds() - began);
+                ledger.keep(what, &result)?;
+                result
+            }
         };
-        let bite = Bite { fault: name, finder, found, cpu: cpu_seconds() - began };
+        let bite = Bite { fault: name, finder, found, cpu };
         println!("{name}: {:?} in {:.1} s of CPU", bite.found, bite.cpu);
         bites.push(bite);
+        shown(&bites)?;
     }
     Ok(bites)
 }

@@ -147,7 +147,9 @@ impl Cluster {
             order: Rng::new(seed ^ 0x6f72_6465_7200_0000),
             config,
         };
-        (0..nodes).for_each(|_| drop(cluster.add()));
+        for _ in 0..nodes {
+            cluster.add();
+        }
         let mut rates = Rng::new(seed ^ 0x7261_7465_7300_0000);
         if scenario.drifts() {
             cluster.machines.iter_mut().for_each(|machine| machine.host.drift(drawn_rate(&mut rates)));
