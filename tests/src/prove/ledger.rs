@@ -78,7 +78,7 @@ mod tests {
         let mut ledger = Ledger::open(&path, &program).unwrap();
         assert_eq!(ledger.result::<u64>("a"), None);
         ledger.keep("a".to_owned(), &7u64).unwrap();
-        std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"program\":\"cut o").unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"program\":\"cut o").unwrap();
         assert_eq!(Ledger::open(&path, &program).unwrap().result::<u64>("a"), Some(7));
         std::fs::write(&program, "two").unwrap();
         assert_eq!(Ledger::open(&path, &program).unwrap().result::<u64>("a"), None, "another simulator");

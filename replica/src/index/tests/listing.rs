@@ -55,7 +55,7 @@ impl Engine for Counting {
         self.0.stats()
     }
 
-    fn stored(&self) -> Vec<crate::index::engine::Stored> {
+    fn stored(&self) -> Vec<engine::Stored> {
         self.0.stored()
     }
 }

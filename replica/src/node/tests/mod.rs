@@ -2,6 +2,7 @@
 
 mod basics;
 mod catching_up;
+mod collecting;
 mod hazards;
 mod life;
 mod modes;
@@ -171,30 +172,42 @@ impl Cluster {
 
     /// Streams a body to the shard's leader, as a gateway does, and commits it.
     async fn put_blob(&self, bucket: BucketId, key: &str, bytes: Bytes) -> BlobId {
+        let blob = self.upload(bucket, key, bytes.clone()).await;
+        self.commit(bucket, key, blob, bytes.len() as u64).await;
+        blob
+    }
+
+    /// Streams a body to the shard's leader.
+    async fn upload(&self, bucket: BucketId, key: &str, bytes: Bytes) -> BlobId {
         let key: ObjectKey = key.parse().expect("a key");
         let group = self.shard_of(bucket, &key);
         let blob = BlobId(OsRandom.next_u128());
         let deadline = Instant::now() + Duration::from_secs(20);
-        'uploading: loop {
+        loop {
             for node in self.running() {
                 let chunks: Vec<_> = bytes.chunks(100_000).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
                 let body = Body::streamed(Framer::new(futures::stream::iter(chunks)));
                 match node.service().call(Request::UploadBlob { group, blob }, body).await {
-                    Ok(_) => break 'uploading,
+                    Ok(_) => return blob,
                     Err(error) => assert!(Instant::now() < deadline, "{error}"),
                 }
             }
             sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Writes the object that names a blob.
+    async fn commit(&self, bucket: BucketId, key: &str, blob: BlobId, len: u64) {
+        let key: ObjectKey = key.parse().expect("a key");
         let write = WriteRequest {
-            group,
+            group: self.shard_of(bucket, &key),
             request: RequestId(OsRandom.next_u128()),
             ack: None,
             deadline_ms: 3000,
-            write: Write::Put(put(bucket, key, NewBody::Blob { id: blob, len: bytes.len() as u64 })),
+            write: Write::Put(put(bucket, key, NewBody::Blob { id: blob, len })),
         };
         match self.ask(Request::Write(write)).await {
-            Response::Written { outcome: WriteOutcome::Stored { .. }, .. } => blob,
+            Response::Written { outcome: WriteOutcome::Stored { .. }, .. } => {}
             other => panic!("{other:?}"),
         }
     }
