@@ -180,7 +180,7 @@ async fn slow_narrow_and_torn_connections_lose_and_double_nothing() {
             Storm::through(Through::Every, cluster, SHARDS, |plan| (plan.seed, plan.large) = (53, false)).await?;
         let slow = Weather { latency: Duration::from_millis(50), jitter: Duration::from_millis(20), ..Weather::FINE };
         let narrow = Weather { rate: Some(1_000_000), ..Weather::FINE };
-        let bytewise = Weather { segment: Some(1), ..Weather::FINE };
+        let bytewise = Weather { singly: 512, ..Weather::FINE };
         for (what, weather, operations) in
             [("50 ± 20 ms", slow, 200), ("8 Mbit/s", narrow, 200), ("segments of one byte", bytewise, 40)]
         {

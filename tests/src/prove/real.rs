@@ -69,10 +69,19 @@ impl Outcome {
     }
 }
 
-/// Runs the suites with so many rounds; all of them, or those of these files.
-pub fn run(rounds: u64, files: &[String]) -> Result<Vec<Outcome>, HarnessError> {
+/// Runs the suites with so many rounds; all of them, or those of these files. What there is so far is shown after each.
+pub fn run(
+    rounds: u64,
+    files: &[String],
+    mut show: impl FnMut(&[Outcome]) -> Result<(), HarnessError>,
+) -> Result<Vec<Outcome>, HarnessError> {
     let wanted = |suite: &Suite| files.is_empty() || files.iter().any(|file| file == suite.file);
-    SUITES.into_iter().filter(wanted).map(|suite| one(suite, rounds)).collect()
+    let mut outcomes = Vec::new();
+    for suite in SUITES.into_iter().filter(wanted) {
+        outcomes.push(one(suite, rounds)?);
+        show(&outcomes)?;
+    }
+    Ok(outcomes)
 }
 
 fn one(suite: Suite, rounds: u64) -> Result<Outcome, HarnessError> {

@@ -2,7 +2,7 @@
 //! that knows who dialled, and what becomes of bytes from one process to another is set per direction.
 //!
 //! ```text
-//! n1 ──▶ front of n2 ──[ link n1→n2 ]──▶ n2        a link: open or shut, latency, bandwidth, size of segments
+//! n1 ──▶ front of n2 ──[ link n1→n2 ]──▶ n2        a link: open or shut, latency, bandwidth, segments
 //!    ◀──             ◀─[ link n2→n1 ]──
 //! ```
 //! A link that is shut keeps bytes back as a network without an answer does, an end and a reset included: nobody is
@@ -36,14 +36,13 @@ pub struct Weather {
     pub jitter: Duration,
     /// Bytes a second.
     pub rate: Option<u64>,
-    /// Bytes are handed on in pieces of at most this size, each in a segment of its own.
-    pub segment: Option<usize>,
+    /// So many bytes at the beginning of whatever is read at once go on one by one, each in a segment of its own.
+    pub singly: usize,
 }
 
 impl Weather {
     /// Nothing is wrong.
-    pub const FINE: Self =
-        Self { open: true, latency: Duration::ZERO, jitter: Duration::ZERO, rate: None, segment: None };
+    pub const FINE: Self = Self { open: true, latency: Duration::ZERO, jitter: Duration::ZERO, rate: None, singly: 0 };
     /// Nothing gets through, and nobody is told.
     pub const SHUT: Self = Self { open: false, ..Self::FINE };
 }

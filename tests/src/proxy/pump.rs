@@ -112,8 +112,8 @@ async fn write(
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             passes(&mut link, counts).await;
-            let Weather { rate, segment, .. } = *link.borrow();
-            let step = segment.unwrap_or(rest.len()).clamp(1, rest.len());
+            let Weather { rate, singly, .. } = *link.borrow();
+            let step = if bytes.len() - rest.len() < singly { 1 } else { rest.len() };
             far.write_all(&rest[..step]).await?;
             counts.moved.fetch_add(step as u64, Ordering::Relaxed);
             rest = &rest[step..];
