@@ -19,6 +19,7 @@ COPY wire wire
 COPY replica replica
 COPY gateway gateway
 COPY tests tests
+COPY fuzz fuzz
 COPY docs/configuration.md docs/configuration.md
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/target \
     CARGO_TARGET_DIR=/target cargo build --release --locked -p holdfast \

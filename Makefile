@@ -11,6 +11,9 @@
 # make prove   the long gate: 3,000 simulated clusters, planted bugs, real faults; writes docs/reliability.md as it goes.
 #              ARGS='teeth' or 'seeds --runs 500' runs a part; HOLDFAST_SIM_CPU_SECONDS bounds one call, and the next one
 #              goes on where it was as long as the simulator is the same
+# make fuzz    what comes from outside or from disks, guided by coverage, SECONDS (20) for each of twelve targets
+# make fuzz-corpus   the same for longer, and keep the inputs that reach most in fuzz/corpus
+# make mutants changes the pure cores line by line and looks whether a test notices; MUTANTS='-f FILE' for a part
 # make bench   the load generator against a cluster on this machine
 
 SHELL := /bin/bash
@@ -27,10 +30,11 @@ TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 AWSCLI := 1.45.11
 CARGO_DENY := 0.20.2
 CARGO_CYCLONEDX := 0.5.9
+CARGO_MUTANTS := 27.1.0
 KUBERNETES_VALIDATE := 1.37.0
 HELM := 3.17.3.post1
 
-.PHONY: golden compat manifests manifests-check manifests-tools compose-test sbom help dev test verify fix prove bench toolchain tools fmt clippy deny check-tests
+.PHONY: fuzz fuzz-corpus mutants golden compat manifests manifests-check manifests-tools compose-test sbom help dev test verify fix prove bench toolchain tools fmt clippy deny check-tests
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -39,7 +43,7 @@ dev: toolchain
 	cargo build --release --locked -p holdfast
 	exec "$$CARGO_TARGET_DIR/release/holdfast" dev $(ARGS)
 
-test: toolchain tools fmt clippy manifests-check check-tests
+test: toolchain tools fmt clippy manifests-check check-tests fuzz
 
 verify: toolchain fmt clippy deny check-tests
 
@@ -55,9 +59,22 @@ compat: toolchain tools
 	command -v restic >/dev/null && command -v rclone >/dev/null && command -v s3fs >/dev/null || $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y --no-install-recommends rclone restic s3fs
 	PATH="$(TOOLS)/compat/bin:$$PATH" python3 tests/compat/matrix.py --binary "$$CARGO_TARGET_DIR/debug/holdfast" --write docs/s3-compatibility.md
 
-prove: toolchain
+prove: toolchain tools
 	cargo build --workspace --locked --features holdfast-tests/planted-faults --bins
-	"$$CARGO_TARGET_DIR/debug/prove" --write docs/reliability.md $(ARGS)
+	program=$$(.ci/fuzz build) && "$$CARGO_TARGET_DIR/debug/prove" --write docs/reliability.md --fuzz-program "$$program" $(ARGS)
+
+# Two targets at a time. Needs what `make tools` installs.
+SECONDS ?= 20
+fuzz: toolchain
+	cargo build --workspace --locked --bins
+	program=$$(.ci/fuzz build) && "$$CARGO_TARGET_DIR/debug/prove" fuzz --fuzz-program "$$program" --fuzz-seconds $(SECONDS)
+
+fuzz-corpus: toolchain
+	.ci/fuzz corpus $(SECONDS)
+
+mutants: toolchain
+	@command -v cargo-mutants >/dev/null || cargo install cargo-mutants --version $(CARGO_MUTANTS) --locked --root "$(TOOLS)"
+	.ci/mutants $(MUTANTS)
 
 bench: toolchain
 	cargo build --release --locked -p holdfast -p holdfast-tests --bins

@@ -97,7 +97,8 @@ impl Chain {
 
     /// The bytes in a body, and what its trailer says; `None` if anything about it is wrong. `hash`: of a body in one piece.
     ///
-    /// Nothing signs how the length of a chunk is written, nor spaces around a trailer's value and how its lines end.
+    /// Nothing signs how the length of a chunk is written, nor spaces around a trailer's value and how its lines end. To s3s
+    /// whatever stands behind a length's digits means nothing, and of several signatures of the trailer the last one counts.
     pub fn decode(&self, body: &[u8], hash: &str) -> Option<(Vec<u8>, Option<String>)> {
         if self.mode == Mode::Hashed {
             return (sha256(body) == hash).then(|| (body.to_vec(), None));
@@ -106,11 +107,13 @@ impl Chain {
         loop {
             let line;
             (line, rest) = line_of(rest)?;
+            let line = String::from_utf8_lossy(line);
             let (size, signature) = match line.split_once(";chunk-signature=") {
                 Some((size, signature)) => (size, Some(signature)),
-                None => (line, None),
+                None => (&*line, None),
             };
-            let size = (1..=8).contains(&size.len()).then(|| usize::from_str_radix(size, 16).ok()).flatten()?;
+            let digits: String = size.chars().take_while(char::is_ascii_hexdigit).take(8).collect();
+            let size = usize::from_str_radix(&digits, 16).ok()?;
             let bytes = rest.get(..size)?;
             if self.mode.signs() {
                 last = self.chunk(&last, bytes);
@@ -130,22 +133,26 @@ impl Chain {
             return matches!(&*tail, "" | "\r\n").then_some((all, None));
         }
         let lines: Vec<&str> = tail.split('\n').map(|line| line.trim_matches([' ', '\t', '\r'])).collect();
-        let mut lines = lines.into_iter().filter(|line| !line.is_empty());
-        let mut field = |name: &str| {
-            let (given, value) = lines.next()?.split_once(':')?;
-            given.trim().eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-        };
-        let value = field(self.trailer)?;
-        if self.mode.signs() && !field("x-amz-trailer-signature")?.eq_ignore_ascii_case(&self.closing(&last, &value)) {
+        let (mut values, mut signatures) = (Vec::new(), Vec::new());
+        for line in lines.into_iter().filter(|line| !line.is_empty()) {
+            let (name, value) = line.split_once(':')?;
+            match name.trim().to_ascii_lowercase() {
+                name if name == self.trailer => values.push(value.trim().to_owned()),
+                name if name == "x-amz-trailer-signature" && self.mode.signs() => signatures.push(value.trim()),
+                _ => return None,
+            }
+        }
+        let [value] = &values[..] else { return None };
+        if self.mode.signs() && !signatures.last()?.eq_ignore_ascii_case(&self.closing(&last, value)) {
             return None;
         }
-        lines.next().is_none().then_some((all, Some(value)))
+        Some((all, Some(value.clone())))
     }
 }
 
-fn line_of(bytes: &[u8]) -> Option<(&str, &[u8])> {
+fn line_of(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = bytes.windows(2).position(|window| window == b"\r\n")?;
-    Some((std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 2..]))
+    Some((&bytes[..end], &bytes[end + 2..]))
 }
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ impl Request {
         [head.as_bytes(), b"\r\n", &self.body].concat()
     }
 
-    /// Reads one; `None` if the bytes are not exactly one request with a body of told length.
+    /// Reads the first of the requests that the bytes are; `None` if they do not begin with one that has a body of told length.
     pub fn read(bytes: &[u8]) -> Option<Self> {
         // RFC 9112 §2.2: a line feed alone may be taken for the end of a line.
         let ends = |at: &usize| bytes[*at..].starts_with(b"\n\n") || bytes[*at..].starts_with(b"\n\r\n");
@@ -65,7 +65,7 @@ impl Request {
         let length = lengths.next().map_or(Some(0), |text| text.parse().ok())?;
         let sound = lengths.next().is_none() && request.values("transfer-encoding").next().is_none();
         drop(lengths);
-        request.body = body.get(..length).filter(|_| sound && length == body.len())?.to_vec();
+        request.body = body.get(..length).filter(|_| sound)?.to_vec();
         Some(request)
     }
 }

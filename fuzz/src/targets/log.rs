@@ -1,5 +1,6 @@
 //! A log on a simulated disk, damaged, and opened again: what is read back is what was written, up to a batch behind which
-//! nothing intact stands; anything else is refused as corrupt.
+//! nothing intact stands; anything else is refused as corrupt. Damage in what a later segment has restated may go unnoticed:
+//! then nothing is missing, and every entry is read.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -188,7 +189,6 @@ fn judge(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
                 let last = history.last().expect("it began with something");
                 assert!(any || found == *last, "nothing is damaged, and something is missing: {}", shown());
                 assert!(torn > 0 || found == *last, "something is missing in front of what is intact: {}", shown());
-                assert!(!any || torn > 0, "a damaged batch in front of an intact one was taken: {}", shown());
                 // Every change takes one batch at least; a start of a segment may come on top.
                 let least = history.len().saturating_sub(torn + 1);
                 assert!(history[least..].contains(&found), "it holds what it never held: {}", shown());

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use holdfast_tests::prove::ledger::Ledger;
 use holdfast_tests::prove::seeds::Wanted;
-use holdfast_tests::prove::{HarnessError, page, real, seeds, teeth};
+use holdfast_tests::prove::{HarnessError, fuzz, page, real, seeds, teeth};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
     Seeds,
     Teeth,
     Real,
+    Fuzz,
 }
 
 #[derive(Parser)]
@@ -38,6 +39,12 @@ struct Arguments {
     /// Run these files of tests of real processes only
     #[arg(long)]
     suites: Vec<String>,
+    /// The fuzz targets, as `.ci/fuzz build` makes them
+    #[arg(long)]
+    fuzz_program: Option<PathBuf>,
+    /// Seconds for each fuzz target
+    #[arg(long, default_value_t = 120)]
+    fuzz_seconds: u64,
     /// Plant these bugs only
     #[arg(long)]
     planted: Vec<String>,
@@ -68,7 +75,9 @@ fn prove(arguments: &Arguments) -> Result<bool, HarnessError> {
     };
     // Beside the programs: a call that is ended, or whose budget is spent, is gone on with by the next.
     let mut ledger = Ledger::open(&sim.with_file_name("prove-ledger.jsonl"), &sim)?;
-    seeds::prove_determinism(&sim)?;
+    if wanted(Part::Teeth) || wanted(Part::Seeds) {
+        seeds::prove_determinism(&sim)?;
+    }
     let mut sound = true;
     if wanted(Part::Teeth) {
         let shown = |bites: &[teeth::Bite]| write("teeth", &page::teeth(bites));
@@ -87,6 +96,12 @@ fn prove(arguments: &Arguments) -> Result<bool, HarnessError> {
         let so_far = |outcomes: &[real::Outcome]| show("real", page::real(outcomes));
         let outcomes = real::run(arguments.rounds, &arguments.suites, so_far)?;
         sound &= outcomes.iter().all(real::Outcome::proven);
+    }
+    if wanted(Part::Fuzz) {
+        let program = arguments.fuzz_program.as_deref().ok_or(HarnessError::NoFuzzProgram)?;
+        let outcomes = fuzz::run(program, arguments.fuzz_seconds)?;
+        sound &= outcomes.iter().all(|outcome| outcome.broken.is_none());
+        show("fuzz", page::fuzz(&outcomes, arguments.fuzz_seconds))?;
     }
     Ok(sound)
 }

@@ -1,11 +1,13 @@
 //! The long gate: runs everything that proves something and writes the figures down, with what they are worth.
 //!
 //! [`seeds`] (simulated clusters), [`teeth`] (planted bugs, each of which must be found), [`real`] (processes and file
-//! systems), [`ledger`] (what was run already), [`page`] (the table in `docs/reliability.md`).
+//! systems), [`fuzz`] (inputs guided by coverage), [`ledger`] (what was run already), [`page`] (the table in
+//! `docs/reliability.md`).
 
 use std::fmt;
 use std::process::{Command, Output};
 
+pub mod fuzz;
 pub mod ledger;
 pub mod page;
 pub mod real;
@@ -34,6 +36,9 @@ pub enum HarnessError {
     /// The page has no place for the figures.
     #[error("{0} lacks the markers between which the figures go")]
     Markers(String),
+    /// There is nothing to fuzz with.
+    #[error("no program of fuzz targets: `.ci/fuzz build` makes one and says where it is")]
+    NoFuzzProgram,
     /// The simulator does not do the same twice.
     #[error("two processes of one seed differ: no seed means anything")]
     NotDeterministic,

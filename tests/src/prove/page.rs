@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::fuzz::Fuzzed;
 use super::real::{Outcome, Verdict};
 use super::seeds::Sum;
 use super::teeth::{Bite, Finder};
@@ -118,6 +119,19 @@ pub fn real(outcomes: &[Outcome]) -> String {
 /// Lines in one cell of a table.
 fn cell(lines: &[String]) -> String {
     lines.iter().map(|line| line.replace('|', "/")).collect::<Vec<_>>().join("<br>")
+}
+
+/// The fuzz targets, as a table.
+pub fn fuzz(outcomes: &[Fuzzed], seconds: u64) -> String {
+    let mut text = format!(
+        "{seconds} s for each target, two at a time. Edges are those of the whole program that were reached, kept corpus \
+         included.\n\n| target | executions | a second | edges | broke its promise |\n|---|---|---|---|---|\n"
+    );
+    for Fuzzed { target, executions, edges, broken } in outcomes {
+        let broken = broken.as_deref().map_or_else(|| "no".to_owned(), |why| format!("**yes**: {}", why.replace('|', "/")));
+        let _ = writeln!(text, "| `{target}` | {executions} | {} | {edges} | {broken} |", executions / seconds.max(1));
+    }
+    text
 }
 
 /// Puts `text` into a part of the page at `path`.

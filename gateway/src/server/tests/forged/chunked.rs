@@ -203,6 +203,17 @@ const SIGNED: &[(&str, Change, &[Refusal])] = &[
     ),
     ("one chunk is not signed", |u| u.chunks[1].1 = None, &[(400, "IncompleteBody"), MISMATCH, REQUEST, DENIED]),
     (
+        "broken off in the last chunk's signature",
+        |u| {
+            let mut frames = u.frames();
+            let mark = b";chunk-signature=";
+            let at = frames.windows(mark.len()).rposition(|window| window == mark).expect("chunks are signed");
+            frames.truncate(at + mark.len() + 20);
+            u.raw = Some(frames);
+        },
+        &[(400, "IncompleteBody"), MISMATCH, (400, "MalformedTrailerError")],
+    ),
+    (
         "signed from another seed",
         |u| {
             let own = u.request.clone();
