@@ -3,6 +3,10 @@
 
 use super::sigv4::{Scope, sha256};
 
+/// Checksums that a trailer can have.
+const CHECKSUMS: [&str; 10] =
+    ["crc32", "crc32c", "crc64nvme", "md5", "sha1", "sha256", "sha512", "xxhash64", "xxhash3", "xxhash128"];
+
 /// How a body is carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -139,7 +143,10 @@ impl Chain {
             match name.trim().to_ascii_lowercase() {
                 name if name == self.trailer => values.push(value.trim().to_owned()),
                 name if name == "x-amz-trailer-signature" && self.mode.signs() => signatures.push(value.trim()),
-                _ => return None,
+                name if CHECKSUMS.iter().any(|of| name.strip_prefix("x-amz-checksum-") == Some(of)) => return None,
+                _ if self.mode.signs() => return None,
+                // It is under no signature, and means nothing.
+                _ => {}
             }
         }
         let [value] = &values[..] else { return None };

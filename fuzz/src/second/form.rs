@@ -10,11 +10,9 @@ use super::sigv4::Scope;
 /// The fields of a form before its file, names as they stand there.
 pub type Fields = [(String, String)];
 
-/// A field, if all that stands there under its name is the same.
+/// A field: the last of that name is the one that is judged and used.
 fn field<'a>(fields: &'a Fields, name: &str) -> Option<&'a str> {
-    let mut found = fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
-    let value = found.next().map(|(_, value)| value.as_str());
-    value.filter(|value| found.all(|(_, other)| other == value))
+    fields.iter().rfind(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
 }
 
 /// Whether the form may put `size` bytes into `bucket`: signed with the secret, not too late, and as its policy says.
@@ -51,7 +49,8 @@ fn judged(fields: &Fields, bucket: &str, size: u64, scope: &Scope, now: i64) -> 
 fn subject(condition: &Value) -> Option<String> {
     match condition {
         Value::Object(one) if one.len() == 1 => one.keys().next().map(|name| name.to_ascii_lowercase()),
-        Value::Array(items) => items.get(1)?.as_str()?.strip_prefix('$').map(str::to_ascii_lowercase),
+        // The dollar is not asked for.
+        Value::Array(items) => items.get(1)?.as_str().map(|name| name.trim_start_matches('$').to_ascii_lowercase()),
         _ => None,
     }
 }

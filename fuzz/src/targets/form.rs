@@ -112,7 +112,7 @@ pub fn run(data: &[u8]) {
     request.add("content-type", "multipart/form-data; boundary=xx-edge");
     request.body = body(&fields, &file);
     let allowed = allows(&fields, "bucket", file.len() as u64, &scope(0), now());
-    let key = fields.iter().find(|(name, _)| name == "key").map(|(_, key)| key.clone()).unwrap_or_default();
+    let key = fields.iter().rfind(|(name, _)| name == "key").map(|(_, key)| key.clone()).unwrap_or_default();
     Stand::with(|stand| {
         let answer = stand.ask([Bytes::from(request.bytes())]);
         let shown = || format!("{answer:?}\n{}", String::from_utf8_lossy(&request.body));
