@@ -122,7 +122,9 @@ impl Chain {
             if self.mode.signs() {
                 last = self.chunk(&last, bytes);
             }
-            if signature.is_some() != self.mode.signs() || signature.is_some_and(|given| !given.eq_ignore_ascii_case(&last)) {
+            if signature.is_some() != self.mode.signs()
+                || signature.is_some_and(|given| !given.eq_ignore_ascii_case(&last))
+            {
                 return None;
             }
             all.extend_from_slice(bytes);

@@ -100,9 +100,7 @@ fn one(operator: &str, wanted: &str, found: &str, request: &Request) -> bool {
         "NumericLessThanEquals" => numbers().is_some_and(|(found, wanted)| found <= wanted),
         "NumericGreaterThan" => numbers().is_some_and(|(found, wanted)| found > wanted),
         "NumericGreaterThanEquals" => numbers().is_some_and(|(found, wanted)| found >= wanted),
-        "Bool" => {
-            found.to_lowercase() == wanted.to_lowercase() && ["true", "false"].contains(&&*found.to_lowercase())
-        }
+        "Bool" => found.to_lowercase() == wanted.to_lowercase() && ["true", "false"].contains(&&*found.to_lowercase()),
         "IpAddress" => {
             let (network, length) = wanted.split_once('/').unwrap_or((wanted, "32"));
             let length: usize = length.parse().unwrap_or(0);
@@ -197,13 +195,7 @@ fn says(policy: &Value, effect: &str, request: &Request) -> bool {
 }
 
 /// Whether these policies let a request through.
-pub fn allowed(
-    identity: &[Value],
-    session: &[Value],
-    bucket: Option<&Value>,
-    owner: bool,
-    request: &Request,
-) -> bool {
+pub fn allowed(identity: &[Value], session: &[Value], bucket: Option<&Value>, owner: bool, request: &Request) -> bool {
     let denied = identity.iter().chain(session).chain(bucket).any(|policy| says(policy, "Deny", request));
     let granted = owner || identity.iter().chain(bucket).any(|policy| says(policy, "Allow", request));
     let within = session.is_empty() || session.iter().any(|policy| says(policy, "Allow", request));

@@ -63,7 +63,9 @@ pub enum Ranged {
 pub fn range(text: &str, size: u64) -> Ranged {
     let number = |digits: &str| {
         let sound = !digits.is_empty() && digits.chars().all(|digit| digit.is_ascii_digit());
-        sound.then(|| digits.chars().fold(0_u128, |sum, digit| sum.saturating_mul(10).saturating_add(digit as u128 - 48)))
+        sound.then(|| {
+            digits.chars().fold(0_u128, |sum, digit| sum.saturating_mul(10).saturating_add(digit as u128 - 48))
+        })
     };
     let Some((first, last)) = text.strip_prefix("bytes=").and_then(|rest| rest.split_once('-')) else {
         return Ranged::All;
@@ -76,7 +78,9 @@ pub fn range(text: &str, size: u64) -> Ranged {
     match (number(first), number(last)) {
         (Some(first), None) if last.is_empty() => part(first, size.saturating_sub(1)),
         (Some(first), Some(last)) if first <= last => part(first, last),
-        (None, Some(count)) if first.is_empty() && count > 0 => part(size.saturating_sub(count), size.saturating_sub(1)),
+        (None, Some(count)) if first.is_empty() && count > 0 => {
+            part(size.saturating_sub(count), size.saturating_sub(1))
+        }
         (None, Some(_)) if first.is_empty() => Ranged::Beyond,
         _ => Ranged::All,
     }
@@ -134,7 +138,10 @@ mod tests {
     fn dates_are_those_of_the_rfc() {
         assert_eq!(http_date(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(http_date(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
-        assert_eq!((stamp(784_111_777), iso(951_782_400)), ("19941106T084937Z".to_owned(), "2000-02-29T00:00:00Z".to_owned()));
+        assert_eq!(
+            (stamp(784_111_777), iso(951_782_400)),
+            ("19941106T084937Z".to_owned(), "2000-02-29T00:00:00Z".to_owned())
+        );
         assert_eq!(unix(1994, 11, 6, 8, 49, 37), 784_111_777);
     }
 

@@ -81,7 +81,8 @@ fn files(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     wait(async {
         let files = SimulatedFiles::new(1);
         let options = BlobOptions { reserve: 0, read_lanes: 1, write_lanes: 1, sync_lanes: 1 };
-        let opening = BlobStore::open_with(Arc::new(files.process()), PathBuf::from("/blobs"), Arc::new(SystemClock), options);
+        let opening =
+            BlobStore::open_with(Arc::new(files.process()), PathBuf::from("/blobs"), Arc::new(SystemClock), options);
         let store = opening.await.expect("an empty disk");
         for id in [ID, OTHER] {
             let mut writer = store.create(GROUP, id).await.expect("a new blob");
@@ -92,7 +93,8 @@ fn files(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         }
         let at = |id: BlobId| PathBuf::from(format!("/blobs/{GROUP}/{}/{id}", &id.to_string()[..2]));
         let path = at(ID);
-        let read = |path: &PathBuf| holdfast_replica::file::read(&files, path).expect("it is there").unwrap_or_default();
+        let read =
+            |path: &PathBuf| holdfast_replica::file::read(&files, path).expect("it is there").unwrap_or_default();
         let before = read(&path);
         let other = read(&at(OTHER));
         let change = |bytes: &mut Vec<u8>| {
@@ -126,7 +128,9 @@ fn files(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
             while let Some(chunk) = stream.next().await {
                 match chunk {
                     Ok(chunk) => {
-                        right = right.strip_prefix(&*chunk).unwrap_or_else(|| panic!("wrong bytes at {range:?}: {}", shown()));
+                        right = right
+                            .strip_prefix(&*chunk)
+                            .unwrap_or_else(|| panic!("wrong bytes at {range:?}: {}", shown()));
                     }
                     Err(BlobError::Corrupt { .. }) => {
                         assert!(hurt, "a sound blob is refused: {}", shown());

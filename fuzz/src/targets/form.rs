@@ -15,7 +15,8 @@ use crate::second::reading::iso;
 use crate::stand::{Stand, now};
 
 const KEYS: [&str; 5] = ["k", "user/a", "user/b/c", "", "../x"];
-const NAMES: [&str; 7] = ["Content-Type", "x-amz-meta-a", "x-ignore-b", "success_action_status", "acl", "Cache-Control", "x-other"];
+const NAMES: [&str; 7] =
+    ["Content-Type", "x-amz-meta-a", "x-ignore-b", "success_action_status", "acl", "Cache-Control", "x-other"];
 const VALUES: [&str; 7] = ["text/plain", "private", "201", "204", "a", "", "image/png"];
 
 fn condition(u: &mut Unstructured<'_>, fields: &[(String, String)]) -> arbitrary::Result<Value> {
@@ -34,7 +35,18 @@ fn condition(u: &mut Unstructured<'_>, fields: &[(String, String)]) -> arbitrary
             json!(["starts-with", format!("${name}"), start])
         }
         8 => json!(["content-length-range", u.int_in_range(0..=8)?, u.int_in_range(0..=12)?]),
-        _ => (*one(u, &[json!({}), json!([]), json!(["eq", "key", "k"]), json!({"a": "b", "c": "d"}), json!(7), json!(["in", "$key", "k"])])?).clone(),
+        _ => (*one(
+            u,
+            &[
+                json!({}),
+                json!([]),
+                json!(["eq", "key", "k"]),
+                json!({"a": "b", "c": "d"}),
+                json!(7),
+                json!(["in", "$key", "k"]),
+            ],
+        )?)
+        .clone(),
     })
 }
 
@@ -65,7 +77,8 @@ fn form(u: &mut Unstructured<'_>) -> arbitrary::Result<Form> {
         conditions.push(condition(u, &fields)?);
     }
     let later = iso(now() + 600);
-    let expirations = [later.clone(), later.clone(), later.replace('Z', ".000Z"), iso(now() - 60), later[..10].to_owned()];
+    let expirations =
+        [later.clone(), later.clone(), later.replace('Z', ".000Z"), iso(now() - 60), later[..10].to_owned()];
     let policy = json!({ "expiration": one(u, &expirations)?, "conditions": conditions }).to_string();
     let mut policy = policy.into_bytes();
     if u.ratio(1, 10)? {
@@ -96,7 +109,9 @@ fn form(u: &mut Unstructured<'_>) -> arbitrary::Result<Form> {
 fn body(fields: &[(String, String)], file: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, value) in fields {
-        body.extend_from_slice(format!("--xx-edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").as_bytes());
+        body.extend_from_slice(
+            format!("--xx-edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").as_bytes(),
+        );
     }
     body.extend_from_slice(b"--xx-edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f.txt\"\r\n\r\n");
     body.extend_from_slice(file);
@@ -124,7 +139,8 @@ pub fn run(data: &[u8]) {
             assert!(stand.replica().stored(&key) == file, "other bytes than the form has: {}", shown());
         } else if allowed {
             // Refused for something else than policy and signature.
-            let forbidden = ["AccessDenied", "SignatureDoesNotMatch", "InvalidPolicyDocument"].contains(&&*answer.code());
+            let forbidden =
+                ["AccessDenied", "SignatureDoesNotMatch", "InvalidPolicyDocument"].contains(&&*answer.code());
             assert!(!forbidden, "a form is refused that its policy allows: {}", shown());
         }
     });

@@ -69,8 +69,12 @@ fn bytes(files: &SimulatedFiles, path: &Path) -> Vec<u8> {
 }
 
 fn segments(files: &SimulatedFiles) -> Vec<PathBuf> {
-    let mut names: Vec<PathBuf> =
-        files.read_dir(Path::new(DIR)).expect("the disk is sound").into_iter().map(|entry| Path::new(DIR).join(entry.name)).collect();
+    let mut names: Vec<PathBuf> = files
+        .read_dir(Path::new(DIR))
+        .expect("the disk is sound")
+        .into_iter()
+        .map(|entry| Path::new(DIR).join(entry.name))
+        .collect();
     names.sort();
     names
 }
@@ -164,7 +168,8 @@ fn judge(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
             strike(&files, &paths, *damage);
         }
         let after: Vec<Vec<u8>> = paths.iter().map(|path| bytes(&files, path)).collect();
-        let hurt = |(file, from, to): &(usize, usize, usize)| after[*file].get(*from..*to) != before[*file].get(*from..*to);
+        let hurt =
+            |(file, from, to): &(usize, usize, usize)| after[*file].get(*from..*to) != before[*file].get(*from..*to);
         // How many batches at the end are damaged, one behind the other: those alone may be taken for what was never written.
         let torn = intact.iter().rev().take_while(|batch| hurt(batch)).count();
         let any = intact.iter().any(hurt);

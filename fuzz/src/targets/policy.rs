@@ -12,18 +12,49 @@ use crate::bounds::{cpu_micros, measured};
 use crate::second::policy::{Request, allowed};
 
 const OPERATORS: [&str; 20] = [
-    "StringEquals", "StringNotEquals", "StringLike", "StringNotLike", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase",
-    "NumericEquals", "NumericNotEquals", "NumericLessThan", "NumericLessThanEquals", "NumericGreaterThan",
-    "NumericGreaterThanEquals", "Bool", "IpAddress", "NotIpAddress", "ArnLike", "ArnEquals", "ArnNotLike", "ArnNotEquals", "Null",
+    "StringEquals",
+    "StringNotEquals",
+    "StringLike",
+    "StringNotLike",
+    "StringEqualsIgnoreCase",
+    "StringNotEqualsIgnoreCase",
+    "NumericEquals",
+    "NumericNotEquals",
+    "NumericLessThan",
+    "NumericLessThanEquals",
+    "NumericGreaterThan",
+    "NumericGreaterThanEquals",
+    "Bool",
+    "IpAddress",
+    "NotIpAddress",
+    "ArnLike",
+    "ArnEquals",
+    "ArnNotLike",
+    "ArnNotEquals",
+    "Null",
 ];
 const KEYS: [&str; 9] = [
-    "aws:username", "AWS:UserName", "s3:prefix", "s3:max-keys", "aws:SourceIp", "aws:SecureTransport", "aws:TagKeys",
-    "aws:PrincipalArn", "aws:missing",
+    "aws:username",
+    "AWS:UserName",
+    "s3:prefix",
+    "s3:max-keys",
+    "aws:SourceIp",
+    "aws:SecureTransport",
+    "aws:TagKeys",
+    "aws:PrincipalArn",
+    "aws:missing",
 ];
-const TEXTS: [&str; 12] = ["ann", "a*", "?nn", "${aws:username}", "${*}", "*", "b", "ANN", "x${aws:missing}", "${?}x", "", "a${$}"];
+const TEXTS: [&str; 12] =
+    ["ann", "a*", "?nn", "${aws:username}", "${*}", "*", "b", "ANN", "x${aws:missing}", "${?}x", "", "a${$}"];
 const ACTIONS: [&str; 4] = ["s3:GetObject", "s3:PutObject", "s3:ListBucket", "s3:DeleteObject"];
-const RESOURCES: [&str; 6] =
-    ["arn:aws:s3:::b", "arn:aws:s3:::b/a", "arn:aws:s3:::b/ann/x", "arn:aws:s3:::b/*", "arn:aws:s3:::b/bob", "arn:aws:s3:::b/${x}"];
+const RESOURCES: [&str; 6] = [
+    "arn:aws:s3:::b",
+    "arn:aws:s3:::b/a",
+    "arn:aws:s3:::b/ann/x",
+    "arn:aws:s3:::b/*",
+    "arn:aws:s3:::b/bob",
+    "arn:aws:s3:::b/${x}",
+];
 /// CPU time that a policy may take, in microseconds. Code that is not optimised has ten times as much.
 const CPU: u64 = if cfg!(debug_assertions) { 500_000 } else { 50_000 };
 
@@ -58,14 +89,21 @@ fn statement(u: &mut Unstructured<'_>, bucket: bool) -> arbitrary::Result<Value>
     let action = listed(u, &["s3:*", "s3:Get*", "S3:getobject", "s3:PutObject", "s3:ListBucket", "s3:?e*Object", "*"])?;
     statement[if u.ratio(1, 5)? { "NotAction" } else { "Action" }] = action;
     let resources = [
-        "*", "arn:aws:s3:::b*", "arn:aws:s3:::b/*", "arn:aws:s3:::b/${aws:username}/*", "arn:aws:s3:::b/?", "arn:aws:s3:::b/${*}",
+        "*",
+        "arn:aws:s3:::b*",
+        "arn:aws:s3:::b/*",
+        "arn:aws:s3:::b/${aws:username}/*",
+        "arn:aws:s3:::b/?",
+        "arn:aws:s3:::b/${*}",
         "arn:aws:s3:::*",
     ];
     statement[if u.ratio(1, 5)? { "NotResource" } else { "Resource" }] = listed(u, &resources)?;
     if bucket {
         let principal = match u.ratio(1, 2)? {
             true => json!("*"),
-            false => json!({ "AWS": listed(u, &["*", "000000000000", "arn:aws:iam::000000000000:user/ann", "arn:aws:iam:::user/bob"])? }),
+            false => {
+                json!({ "AWS": listed(u, &["*", "000000000000", "arn:aws:iam::000000000000:user/ann", "arn:aws:iam:::user/bob"])? })
+            }
         };
         statement[if deny && u.ratio(1, 4)? { "NotPrincipal" } else { "Principal" }] = principal;
     }
@@ -86,7 +124,8 @@ fn policy(u: &mut Unstructured<'_>, bucket: bool) -> arbitrary::Result<Value> {
 
 fn request(u: &mut Unstructured<'_>) -> arbitrary::Result<Request> {
     let user = *one(u, &[None, Some("ann"), Some("bob")])?;
-    let mut request = Request { user, action: one(u, &ACTIONS)?, resource: one(u, &RESOURCES)?, facts: BTreeMap::new() };
+    let mut request =
+        Request { user, action: one(u, &ACTIONS)?, resource: one(u, &RESOURCES)?, facts: BTreeMap::new() };
     request.facts.extend(user.map(|user| ("aws:username", vec![user.to_owned()])));
     request.facts.extend(user.map(|user| ("aws:principalarn", vec![format!("arn:aws:iam::000000000000:user/{user}")])));
     let values: [(&str, &[&str]); 4] = [
@@ -102,7 +141,8 @@ fn request(u: &mut Unstructured<'_>) -> arbitrary::Result<Request> {
     }
     if u.ratio(1, 3)? {
         let count = u.int_in_range(0..=2)?;
-        let tags = (0..count).map(|_| Ok((*one(u, &["ann", "b", "x"])?).to_owned())).collect::<arbitrary::Result<_>>()?;
+        let tags =
+            (0..count).map(|_| Ok((*one(u, &["ann", "b", "x"])?).to_owned())).collect::<arbitrary::Result<_>>()?;
         request.facts.insert("aws:tagkeys", tags);
     }
     Ok(request)
@@ -146,8 +186,22 @@ fn texts(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         assert!(json["Statement"].is_object() || json["Statement"].is_array(), "{text}");
         let policies = [("p", policy)];
         let standing = match bucket {
-            true => Standing { identity: &[], session: &[], bucket: Some(policy), owner: false, granted: false, restricted: false },
-            false => Standing { identity: &policies, session: &[], bucket: None, owner: false, granted: false, restricted: false },
+            true => Standing {
+                identity: &[],
+                session: &[],
+                bucket: Some(policy),
+                owner: false,
+                granted: false,
+                restricted: false,
+            },
+            false => Standing {
+                identity: &policies,
+                session: &[],
+                bucket: None,
+                owner: false,
+                granted: false,
+                restricted: false,
+            },
         };
         let caller = request.user.map_or(Caller::Anonymous, Caller::User);
         let long = format!("arn:aws:s3:::b/{}", "a".repeat(1024));

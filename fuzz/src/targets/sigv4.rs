@@ -80,7 +80,8 @@ struct Case {
 }
 
 fn case(u: &mut Unstructured<'_>) -> arbitrary::Result<Case> {
-    let mut request = Request { method: (*one(u, &["GET", "PUT", "DELETE", "HEAD", "POST"])?).to_owned(), ..Request::default() };
+    let mut request =
+        Request { method: (*one(u, &["GET", "PUT", "DELETE", "HEAD", "POST"])?).to_owned(), ..Request::default() };
     let hosts = ["stand", "stand:9000", &*format!("bucket.{DOMAIN}"), DOMAIN];
     let host = (*one(u, &hosts)?).to_owned();
     let path = word(u, 24, " ?#\"<>\\^`{|}")?;

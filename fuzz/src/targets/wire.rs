@@ -75,7 +75,10 @@ fn shared(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         (taken, broken, buffer.to_vec())
     });
     assert!(held <= FRAME + 8 * bytes.len(), "{held} bytes for {}", bytes.len());
-    assert!(bytes != sound || taken == frames && !broken && left.is_empty(), "sound frames do not come back: {bytes:?}");
+    assert!(
+        bytes != sound || taken == frames && !broken && left.is_empty(),
+        "sound frames do not come back: {bytes:?}"
+    );
     // Whatever was taken is exactly what stood there, byte for byte.
     let mut again = BytesMut::new();
     taken.iter().for_each(|frame| frame.put(&mut again));
@@ -133,7 +136,9 @@ fn uploads(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     assert!(held <= (64 << 10) + 64 * bytes.len(), "{held} bytes for {}", bytes.len());
     match came.into_iter().collect::<Result<Vec<_>, _>>() {
         // Bytes behind the end frame are another matter: the connection's.
-        Ok(came) => assert!(bytes.starts_with(&sound) || came.concat() != chunks.concat(), "taken, though changed: {bytes:?}"),
+        Ok(came) => {
+            assert!(bytes.starts_with(&sound) || came.concat() != chunks.concat(), "taken, though changed: {bytes:?}")
+        }
         Err(error) => assert!(!bytes.starts_with(&sound), "{error}: {bytes:?}"),
     }
     Ok(())

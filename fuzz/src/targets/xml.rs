@@ -53,26 +53,74 @@ const KINDS: [Kind; 18] = [
             "Transition",
         ],
     ),
-    ("PUT", "/bucket?cors", &["CORSConfiguration", "CORSRule", "AllowedOrigin", "AllowedMethod", "AllowedHeader", "MaxAgeSeconds"]),
+    (
+        "PUT",
+        "/bucket?cors",
+        &["CORSConfiguration", "CORSRule", "AllowedOrigin", "AllowedMethod", "AllowedHeader", "MaxAgeSeconds"],
+    ),
     ("PUT", "/bucket?versioning", &["VersioningConfiguration", "Status", "MfaDelete"]),
     (
         "PUT",
         "/bucket?encryption",
-        &["ServerSideEncryptionConfiguration", "Rule", "ApplyServerSideEncryptionByDefault", "SSEAlgorithm", "BucketKeyEnabled"],
+        &[
+            "ServerSideEncryptionConfiguration",
+            "Rule",
+            "ApplyServerSideEncryptionByDefault",
+            "SSEAlgorithm",
+            "BucketKeyEnabled",
+        ],
     ),
-    ("PUT", "/bucket?publicAccessBlock", &["PublicAccessBlockConfiguration", "BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy"]),
+    (
+        "PUT",
+        "/bucket?publicAccessBlock",
+        &["PublicAccessBlockConfiguration", "BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy"],
+    ),
     ("PUT", "/bucket?ownershipControls", &["OwnershipControls", "Rule", "ObjectOwnership"]),
-    ("PUT", "/bucket?object-lock", &["ObjectLockConfiguration", "ObjectLockEnabled", "Rule", "DefaultRetention", "Mode", "Days", "Years"]),
-    ("PUT", "/bucket?website", &["WebsiteConfiguration", "IndexDocument", "Suffix", "ErrorDocument", "Key", "RoutingRules", "RoutingRule"]),
-    ("PUT", "/bucket?acl", &["AccessControlPolicy", "Owner", "ID", "AccessControlList", "Grant", "Grantee", "URI", "Permission"]),
-    ("PUT", "/bucket/a?acl", &["AccessControlPolicy", "Owner", "ID", "AccessControlList", "Grant", "Grantee", "URI", "Permission"]),
+    (
+        "PUT",
+        "/bucket?object-lock",
+        &["ObjectLockConfiguration", "ObjectLockEnabled", "Rule", "DefaultRetention", "Mode", "Days", "Years"],
+    ),
+    (
+        "PUT",
+        "/bucket?website",
+        &["WebsiteConfiguration", "IndexDocument", "Suffix", "ErrorDocument", "Key", "RoutingRules", "RoutingRule"],
+    ),
+    (
+        "PUT",
+        "/bucket?acl",
+        &["AccessControlPolicy", "Owner", "ID", "AccessControlList", "Grant", "Grantee", "URI", "Permission"],
+    ),
+    (
+        "PUT",
+        "/bucket/a?acl",
+        &["AccessControlPolicy", "Owner", "ID", "AccessControlList", "Grant", "Grantee", "URI", "Permission"],
+    ),
     ("PUT", "/bucket/a?retention", &["Retention", "Mode", "RetainUntilDate"]),
     ("PUT", "/bucket/a?legal-hold", &["LegalHold", "Status"]),
     ("PUT", "/bucket?notification", &["NotificationConfiguration", "TopicConfiguration", "Topic", "Event"]),
 ];
 const TEXTS: [&str; 20] = [
-    "a", "b", "c", "", "1", "2", "7", "Enabled", "Suspended", "Disabled", "true", "false", "GOVERNANCE", "AES256", "GET", "*",
-    "BucketOwnerEnforced", "2030-01-01T00:00:00Z", "us-east-1", "\"0\"",
+    "a",
+    "b",
+    "c",
+    "",
+    "1",
+    "2",
+    "7",
+    "Enabled",
+    "Suspended",
+    "Disabled",
+    "true",
+    "false",
+    "GOVERNANCE",
+    "AES256",
+    "GET",
+    "*",
+    "BucketOwnerEnforced",
+    "2030-01-01T00:00:00Z",
+    "us-east-1",
+    "\"0\"",
 ];
 /// CPU time that a document may take, in microseconds. Code that is not optimised has ten times as much.
 const CPU: u64 = if cfg!(debug_assertions) { 500_000 } else { 50_000 };
@@ -90,8 +138,17 @@ fn text(u: &mut Unstructured<'_>) -> arbitrary::Result<String> {
     })
 }
 
-fn element(u: &mut Unstructured<'_>, name: &str, names: &[&str], depth: usize, xml: &mut String) -> arbitrary::Result<()> {
-    *xml += &format!("<{name}{}>", one(u, &["", "", "", " a=\"b\"", " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\""])?);
+fn element(
+    u: &mut Unstructured<'_>,
+    name: &str,
+    names: &[&str],
+    depth: usize,
+    xml: &mut String,
+) -> arbitrary::Result<()> {
+    *xml += &format!(
+        "<{name}{}>",
+        one(u, &["", "", "", " a=\"b\"", " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\""])?
+    );
     let children = if depth < 6 && xml.len() < 8192 { u.int_in_range(0..=3)? } else { 0 };
     for _ in 0..children {
         let child = if u.ratio(1, 30)? { "Other" } else { one(u, names)? };
@@ -195,7 +252,8 @@ pub fn run(data: &[u8]) {
                 let told = stand.ask([request("GET", &target, Vec::new())]);
                 for name in ["Key", "Value"] {
                     let path = ["Tagging", "TagSet", "Tag", name];
-                    let (mut sent, mut kept) = (texts(&xml, &path).expect("it was taken"), texts(&told.body, &path).unwrap_or_default());
+                    let (mut sent, mut kept) =
+                        (texts(&xml, &path).expect("it was taken"), texts(&told.body, &path).unwrap_or_default());
                     (sent.sort(), kept.sort());
                     assert_eq!(sent, kept, "other tags than were sent: {} {told:?}", shown());
                 }

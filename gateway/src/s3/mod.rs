@@ -25,12 +25,12 @@ mod policy;
 mod post;
 mod put;
 mod rename;
-mod request;
-mod tagging;
-mod tags;
 #[cfg(any(test, feature = "fuzzing"))]
 #[path = "tests/replica.rs"]
 pub mod replica;
+mod request;
+mod tagging;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod unconfigured;

@@ -56,9 +56,11 @@ pub fn run(program: &Path, seconds: u64) -> Result<Vec<Fuzzed>, HarnessError> {
 }
 
 fn one(program: &Path, target: &str, seconds: u64) -> Result<Fuzzed, HarnessError> {
-    let made = tempfile::tempdir().map_err(|source| HarnessError::File { path: "a new directory".to_owned(), source })?;
+    let made =
+        tempfile::tempdir().map_err(|source| HarnessError::File { path: "a new directory".to_owned(), source })?;
     let found = program.with_file_name("found");
-    std::fs::create_dir_all(&found).map_err(|source| HarnessError::File { path: found.display().to_string(), source })?;
+    std::fs::create_dir_all(&found)
+        .map_err(|source| HarnessError::File { path: found.display().to_string(), source })?;
     let mut command = Command::new(program);
     command.env("HOLDFAST_FUZZ_TARGET", target).arg(made.path()).arg(Path::new(CORPUS).join(target));
     command.args([format!("-max_total_time={seconds}"), format!("-max_len={INPUT_MAX}"), format!("-timeout={HANG}")]);
@@ -87,7 +89,9 @@ fn read(target: &str, sound: bool, said: &str) -> Result<Fuzzed, HarnessError> {
     };
     let broken = (!sound).then(why);
     match (executions, &broken) {
-        (Some(executions), _) => Ok(Fuzzed { target: target.to_owned(), executions, edges: edges.unwrap_or(0), broken }),
+        (Some(executions), _) => {
+            Ok(Fuzzed { target: target.to_owned(), executions, edges: edges.unwrap_or(0), broken })
+        }
         (None, Some(_)) => Ok(Fuzzed { target: target.to_owned(), executions: 0, edges: 0, broken }),
         (None, None) => Err(HarnessError::NoFigures(said.to_owned())),
     }
@@ -99,7 +103,8 @@ mod tests {
 
     #[test]
     fn reads_what_libfuzzer_says() {
-        let said = "#8\tNEW    cov: 70 ft: 9 corp: 2/2b\n#99\tDONE   cov: 71 ft: 12\nstat::number_of_executed_units: 99";
+        let said =
+            "#8\tNEW    cov: 70 ft: 9 corp: 2/2b\n#99\tDONE   cov: 71 ft: 12\nstat::number_of_executed_units: 99";
         let sound = Fuzzed { target: "t".to_owned(), executions: 99, edges: 71, broken: None };
         assert_eq!(read("t", true, said).unwrap(), sound);
         let said = format!("thread panicked at a.rs:1:1:\nit is wrong\n{said}");

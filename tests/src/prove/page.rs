@@ -128,7 +128,8 @@ pub fn fuzz(outcomes: &[Fuzzed], seconds: u64) -> String {
          included.\n\n| target | executions | a second | edges | broke its promise |\n|---|---|---|---|---|\n"
     );
     for Fuzzed { target, executions, edges, broken } in outcomes {
-        let broken = broken.as_deref().map_or_else(|| "no".to_owned(), |why| format!("**yes**: {}", why.replace('|', "/")));
+        let broken =
+            broken.as_deref().map_or_else(|| "no".to_owned(), |why| format!("**yes**: {}", why.replace('|', "/")));
         let _ = writeln!(text, "| `{target}` | {executions} | {} | {edges} | {broken} |", executions / seconds.max(1));
     }
     text
