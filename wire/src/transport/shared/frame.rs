@@ -66,14 +66,14 @@ impl Frame {
     }
 
     /// Bytes on the wire.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         PREFIX + self.path.len() + self.head.len() + self.payload.len()
     }
 
     /// Appends it to what is to be written.
     pub fn put(&self, into: &mut BytesMut) {
-        into.reserve(self.len());
-        into.put_u32_le((self.len() - 4) as u32);
+        into.reserve(self.size());
+        into.put_u32_le((self.size() - 4) as u32);
         into.put_u8(match self.kind {
             Kind::Ask => 1,
             Kind::Answer => 2,
@@ -157,7 +157,7 @@ pub fn outbox() -> (Outbox, Outgoing) {
 impl Outbox {
     /// Queues a frame; whether the connection still stands.
     pub fn put(&self, frame: Frame) -> bool {
-        self.bytes.fetch_add(frame.len(), Ordering::Relaxed);
+        self.bytes.fetch_add(frame.size(), Ordering::Relaxed);
         self.frames.send(frame).is_ok()
     }
 
@@ -181,7 +181,7 @@ impl Outgoing {
             }
             for frame in batch.drain(..) {
                 frame.put(&mut buffer);
-                self.bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+                self.bytes.fetch_sub(frame.size(), Ordering::Relaxed);
                 if buffer.len() >= GATHER {
                     to.write_all(&buffer).await?;
                     buffer.clear();
