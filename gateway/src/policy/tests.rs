@@ -58,6 +58,30 @@ fn actions_and_resources_are_patterns() {
 }
 
 #[test]
+fn a_restricted_bucket_lets_in_nobody_who_did_not_sign_and_denies_as_before() {
+    let none = Table::default();
+    let bucket = |effect: &str| {
+        let text = format!(
+            r#"{{"Version":"2012-10-17","Statement":{{"Effect":"{effect}","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/*"}}}}"#
+        );
+        Policy::bucket(&text, "b").unwrap()
+    };
+    let (allows, denies) = (bucket("Allow"), bucket("Deny"));
+    let decide = |caller, policy, restricted, owner| {
+        let question = Question { action: "s3:GetObject", resource: "arn:aws:s3:::b/k", caller, facts: &none };
+        evaluate(&question, &Standing { bucket: Some(policy), restricted, owner, ..Default::default() })
+    };
+    let (anybody, user) = (Caller::Anonymous, Caller::User("u"));
+    for (caller, restricted, allowed) in
+        [(anybody, false, true), (anybody, true, false), (user, false, true), (user, true, true)]
+    {
+        assert_eq!(decide(caller, &allows, restricted, false).is_allowed(), allowed, "{caller:?} {restricted}");
+        let denied = decide(caller, &denies, restricted, true);
+        assert!(matches!(denied, Decision::Denied(Source::Bucket { .. })), "{caller:?} {restricted}: {denied:?}");
+    }
+}
+
+#[test]
 fn variables_are_text_not_patterns() {
     let policy = allow(r#""s3:*""#, r#""arn:aws:s3:::b/${aws:username}/${*}${aws:x,'d'}""#);
     let named = |name: &str| facts(&[("aws:username", &[name])]);

@@ -48,6 +48,19 @@ mod tests {
     }
 
     #[test]
+    fn it_is_asked_for_where_chunks_are_signed_and_no_trailer_follows() {
+        let asked = |kind: &'static str| {
+            let headers = [("x-amz-content-sha256".parse().unwrap(), kind.parse().unwrap())].into_iter().collect();
+            LastChunk::of(&headers).is_some()
+        };
+        assert!(asked("STREAMING-AWS4-HMAC-SHA256-PAYLOAD"));
+        assert!(!asked("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"));
+        assert!(!asked("STREAMING-UNSIGNED-PAYLOAD-TRAILER"));
+        assert!(!asked("UNSIGNED-PAYLOAD"));
+        assert!(LastChunk::of(&HeaderMap::new()).is_none());
+    }
+
+    #[test]
     fn only_an_empty_chunk_is_the_last() {
         let signature = "a".repeat(64);
         let end = format!("0;chunk-signature={signature}\r\n\r\n");
