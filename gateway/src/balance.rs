@@ -111,6 +111,15 @@ mod tests {
     }
 
     #[test]
+    fn a_score_is_microseconds_of_work_and_nobody_is_free() {
+        // Of which STAY is measured.
+        let busy = Load { in_flight: 3, cpu_millis: 500, read_us: 800, ..Load::default() };
+        assert_eq!(score(0, &busy), 4 * (200 + 800) * 3 / 2, "three before a new one, each half as slow again");
+        assert_eq!(score(7, &busy), 8 * (200 + 800) * 3 / 2, "what this gateway knows of is newer");
+        assert_eq!(score(0, &Load::default()), 200, "who has read nothing yet draws no more than a share");
+    }
+
+    #[test]
     fn the_busiest_of_three_is_never_chosen_and_the_idlest_most_often() {
         let nodes = [candidate(1, 100), candidate(2, 900), candidate(3, 200)];
         assert_eq!(share(&nodes, 1), 0.0);

@@ -290,6 +290,17 @@ mod tests {
     }
 
     #[test]
+    fn who_had_nothing_to_take_has_not_stood_still() {
+        let (mut course, t) = three();
+        course.saw(1, 0, Some(t), t);
+        let later = t + Duration::from_secs(60);
+        course.saw(1, WINDOW + 1, Some(t), later);
+        assert_eq!(course.next(later), Step::Hold(later + IDLE));
+        course.saw(1, WINDOW + 2, Some(t), later + ms(1));
+        assert_eq!(course.next(later + ms(1)), Step::Hold(later + IDLE), "more that waits is no progress");
+    }
+
+    #[test]
     fn time_is_charged_while_a_follower_lags_and_not_while_it_is_on_pace() {
         let (mut course, t) = three();
         course.saw(1, WINDOW + 1, Some(t), t);
@@ -346,7 +357,9 @@ mod tests {
     #[test]
     fn a_majority_needs_this_nodes_copy_and_all_are_waited_for_a_little() {
         let (mut course, t) = three();
+        assert!(!course.is_ended());
         course.ended(t);
+        assert!(course.is_ended());
         course.answered(0, Ok(()));
         assert!(matches!(course.next(t + ms(80)), Step::Hold(_)), "a follower and no own copy");
         course.own_done();
