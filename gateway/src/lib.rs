@@ -7,6 +7,7 @@ pub mod balance;
 pub mod body;
 pub mod checksum;
 pub mod error;
+pub mod form;
 pub mod guard;
 pub mod hedge;
 pub mod limits;

@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use holdfast_wire::bucket::Bucket;
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{CopySource, DeleteObjectsInput, ObjectIdentifier, PostObjectInput, PutObjectTaggingInput};
-use s3s::post_policy::PostPolicyCondition;
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
 
 use super::authorize::{Authorizer, Buckets, Judged, Lookup, Subject, Unreadable};
@@ -23,6 +22,7 @@ use super::slot::{Refused, Slot};
 use super::table::{self, IN_BODY, Place, Required, Target};
 use super::who::Who;
 use crate::error::slow_down;
+use crate::form::Signatory;
 use crate::guard::query;
 use crate::ownership::Ownership;
 use crate::policy::{Decision, Source};
@@ -319,13 +319,14 @@ impl S3Access for Access {
         let operation = cx.s3_op().name().to_owned();
         let operation = operation.as_str();
         let form = operation == "PostObject";
+        let signatory = cx.extensions_mut().get::<Signatory>().cloned();
         let who = match cx.credentials() {
+            // s3s gets forms without their signatures.
+            _ if form => signatory.map_or(Who::Anonymous, |signatory| signatory.who),
             None => Who::Anonymous,
-            Some(_) if !form && signed_for_another(cx.headers(), cx.uri()) => {
+            Some(_) if signed_for_another(cx.headers(), cx.uri()) => {
                 return Err(denied("The signature is for another service"));
             }
-            // A form's token stands in the form.
-            Some(credentials) if form && self.keyring.sessions().is_one(&credentials.access_key) => Who::Anonymous,
             Some(credentials) => {
                 let token = token(cx.headers(), cx.uri());
                 self.keyring.identify(&credentials.access_key, token.as_deref()).await?
@@ -409,37 +410,21 @@ impl S3Access for Access {
         Ok(())
     }
 
-    /// A form's session token shows only now, in the policy: s3s has made sure that every field stands there.
+    /// Who signed a form was found out when it was read.
     async fn post_object(&self, request: &mut S3Request<PostObjectInput>) -> S3Result<()> {
-        let conditions = request.input.policy.iter().flat_map(|policy| &policy.conditions);
-        let token = conditions.filter_map(|condition| match condition {
-            PostPolicyCondition::Eq { field, value } => Some((field, value)),
-            PostPolicyCondition::StartsWith { field, prefix } => Some((field, prefix)),
-            PostPolicyCondition::ContentLengthRange { .. } => None,
-        });
-        let token = token.filter(|(field, _)| field.eq_ignore_ascii_case("x-amz-security-token"));
-        let token = token.map(|(_, value)| value.clone()).next();
-        let who = match &request.credentials {
-            None => Who::Anonymous,
-            Some(_) if request.service.as_deref().is_some_and(|service| service != "s3") => {
-                return Err(denied("The signature is for another service"));
-            }
-            Some(credentials) => self.keyring.identify(&credentials.access_key, token.as_deref()).await?,
-        };
-        if let Some(slot) = request.extensions.get::<Slot>() {
-            slot.note(|found| found.who = Some(who.clone()));
-        }
+        let signatory = request.extensions.get::<Signatory>().cloned();
+        let Signatory { who, fields } = signatory.ok_or_else(|| denied("Access Denied"))?;
         let input = &request.input;
         let place = Place { bucket: &input.bucket, key: &input.key, version: None };
-        // A form's fields require what the headers of the same names do.
+        // A form's fields require, and say, what the headers of the same names do; its headers say nothing.
         let mut headers = request.headers.clone();
-        for (name, value) in [
-            ("x-amz-tagging", input.tagging.as_ref().map(|_| "form")),
-            ("x-amz-acl", input.acl.as_ref().map(|acl| acl.as_str())),
-            ("x-amz-object-lock-mode", input.object_lock_mode.as_ref().map(|mode| mode.as_str())),
-            ("x-amz-object-lock-legal-hold", input.object_lock_legal_hold_status.as_ref().map(|hold| hold.as_str())),
-        ] {
-            if let Some(value) = value.and_then(|value| HeaderValue::from_str(value).ok()) {
+        let own: Vec<_> = headers.keys().filter(|name| name.as_str().starts_with("x-amz-")).cloned().collect();
+        own.iter().for_each(|name| drop(headers.remove(name)));
+        let said = fields.iter().filter(|(name, _)| name.starts_with("x-amz-"));
+        let renamed =
+            [("x-amz-tagging", input.tagging.as_deref()), ("x-amz-acl", input.acl.as_ref().map(|acl| acl.as_str()))];
+        for (name, value) in said.chain(renamed.into_iter().filter_map(|(name, value)| Some((name, value?)))) {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
                 headers.insert(name, value);
             }
         }

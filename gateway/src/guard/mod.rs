@@ -12,6 +12,7 @@ pub mod document;
 pub mod error_xml;
 pub mod head;
 pub mod host;
+pub mod malformed;
 pub mod path;
 pub mod query;
 pub mod range;

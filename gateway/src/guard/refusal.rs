@@ -38,6 +38,8 @@ causes! {
     Query = "query",
     /// Credentials that are given twice, badly, or of a kind that we do not take.
     Credentials = "credentials",
+    /// A form upload that is malformed, or breaks its policy.
+    Form = "form",
     /// A cross-origin request without a rule.
     Cors = "cors",
     /// The fault API has closed this gateway.

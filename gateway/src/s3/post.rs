@@ -1,8 +1,8 @@
-//! PostObject: a browser's form upload. s3s reads the form, checks its policy and writes the answer; the object is put
-//! like any other.
+//! PostObject: a browser's form upload. The [form](crate::form) was judged when it was read, s3s writes the answer; the
+//! object is put like any other.
 
-use http::{HeaderValue, header};
-use s3s::dto::{ETag, PostObjectInput, PostObjectOutput, PutObjectInput};
+use http::{HeaderName, HeaderValue, header};
+use s3s::dto::{ETag, PostObjectInput, PostObjectOutput, PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
 use super::{S3Service, complete, put};
@@ -27,21 +27,49 @@ fn put_input(input: PostObjectInput) -> PutObjectInput {
     }
 }
 
+/// What an answer to a form carries in headers, of what PutObject tells.
+fn told(put: &PutObjectOutput) -> Vec<(HeaderName, String)> {
+    let tag = put.e_tag.as_ref().map(|tag| format!("\"{}\"", tag.value()));
+    let text = |text: &Option<String>| text.clone();
+    let method = put.server_side_encryption.as_ref().map(|method| method.as_str().to_owned());
+    let all = [
+        ("etag", tag),
+        ("x-amz-version-id", text(&put.version_id)),
+        ("x-amz-expiration", text(&put.expiration)),
+        ("x-amz-server-side-encryption", method),
+        ("x-amz-server-side-encryption-customer-algorithm", text(&put.sse_customer_algorithm)),
+        ("x-amz-server-side-encryption-customer-key-md5", text(&put.sse_customer_key_md5)),
+        ("x-amz-checksum-crc32", text(&put.checksum_crc32)),
+        ("x-amz-checksum-crc32c", text(&put.checksum_crc32c)),
+        ("x-amz-checksum-crc64nvme", text(&put.checksum_crc64nvme)),
+        ("x-amz-checksum-md5", text(&put.checksum_md5)),
+        ("x-amz-checksum-sha1", text(&put.checksum_sha1)),
+        ("x-amz-checksum-sha256", text(&put.checksum_sha256)),
+        ("x-amz-checksum-sha512", text(&put.checksum_sha512)),
+        ("x-amz-checksum-xxhash128", text(&put.checksum_xxhash128)),
+        ("x-amz-checksum-xxhash3", text(&put.checksum_xxhash3)),
+        ("x-amz-checksum-xxhash64", text(&put.checksum_xxhash64)),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), value?))).collect()
+}
+
 /// PostObject
 pub async fn object(s3: &S3Service, req: S3Request<PostObjectInput>) -> S3Result<S3Response<PostObjectOutput>> {
     let location = complete::location(&req.headers, &req.input.bucket, &req.input.key)?;
     let redirects = req.input.success_action_redirect.is_some();
     let put = put::object(s3, req.map_input(put_input)).await?;
-    let (tag, version_id, mut headers) = (put.output.e_tag, put.output.version_id, put.headers);
-    // In the document and in the redirect's query, too, a tag stands in its quotes.
-    let quoted = tag.map(|tag| format!("\"{}\"", tag.value()));
-    if let Some(tag) = quoted.as_deref().and_then(|tag| HeaderValue::try_from(tag).ok()) {
-        headers.insert(header::ETAG, tag);
+    let mut headers = put.headers;
+    for (name, value) in told(&put.output) {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
     }
     // What redirects says itself whereto.
     if let (false, Ok(location)) = (redirects, HeaderValue::try_from(location)) {
         headers.insert(header::LOCATION, location);
     }
-    let output = PostObjectOutput { e_tag: quoted.map(ETag::Strong), version_id, ..Default::default() };
+    // In the document and in the redirect's query, too, a tag stands in its quotes.
+    let quoted = put.output.e_tag.map(|tag| ETag::Strong(format!("\"{}\"", tag.value())));
+    let output = PostObjectOutput { e_tag: quoted, version_id: put.output.version_id, ..Default::default() };
     Ok(S3Response::with_headers(output, headers))
 }

@@ -113,6 +113,12 @@ impl Report {
         self.0.mismatch.get()
     }
 
+    /// A document that came to its end.
+    pub fn document(&self) -> Option<Vec<u8>> {
+        let kept = self.0.kept.as_ref().filter(|_| self.progress() == Progress::Ended)?;
+        Some(kept.lock().concat())
+    }
+
     /// The SHA-256 of a document that came to its end, in hexadecimal digits.
     pub fn document_hash(&self) -> Option<String> {
         let kept = self.0.kept.as_ref().filter(|_| self.progress() == Progress::Ended)?;

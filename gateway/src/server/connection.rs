@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use holdfast_wire::seam::Connection;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -18,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, MissedTickBehavior, Sleep, sleep};
 
-use super::{Shared, exchange};
+use super::{Shared, bare, exchange};
 use crate::guard::refusal::Cause;
 use crate::limits::Limits;
 
@@ -70,10 +71,18 @@ impl Pulse {
         self.unread.store(true, Ordering::Relaxed);
     }
 
-    fn bytes_came(&self) {
-        if self.active.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == 0 {
+    /// Says whether with these bytes a head begins to come.
+    fn bytes_came(&self) -> bool {
+        let begins = self.active.load(Ordering::Relaxed) == 0 && !self.head_is_coming();
+        if begins {
             self.head_since.store(self.now() + 1, Ordering::Relaxed);
         }
+        begins
+    }
+
+    /// Whether bytes came that no request has been made of.
+    fn head_is_coming(&self) -> bool {
+        self.head_since.load(Ordering::Relaxed) != 0
     }
 }
 
@@ -145,7 +154,7 @@ pub async fn serve(shared: Arc<Shared>, stream: Box<dyn Connection>, peer: Socke
 }
 
 async fn run(shared: &Arc<Shared>, stream: Box<dyn Connection>, pulse: &Arc<Pulse>) -> Option<Cause> {
-    let wire = Wire { stream, pulse: pulse.clone(), shut: false, linger: None };
+    let wire = Wire::new(shared.clone(), stream, pulse.clone());
     let service = service_fn(|request| exchange::answer(shared.clone(), pulse.clone(), request));
     let connection = shared.http.serve_connection(TokioIo::new(wire), service);
     tokio::pin!(connection);
@@ -182,13 +191,48 @@ async fn run(shared: &Arc<Shared>, stream: Box<dyn Connection>, pulse: &Arc<Puls
 
 /// The socket, with its pulse taken.
 struct Wire {
+    shared: Arc<Shared>,
     stream: Box<dyn Connection>,
     pulse: Arc<Pulse>,
     shut: bool,
     linger: Option<Pin<Box<Sleep>>>,
+    /// Everything that was written has gone out.
+    flushed: bool,
+    /// The head that is coming began to come when everything had.
+    alone: bool,
+    /// What goes out instead of hyper's own answer, as far as it has not.
+    instead: Option<Bytes>,
 }
 
 impl Wire {
+    fn new(shared: Arc<Shared>, stream: Box<dyn Connection>, pulse: Arc<Pulse>) -> Self {
+        Self { shared, stream, pulse, shut: false, linger: None, flushed: true, alone: false, instead: None }
+    }
+
+    /// Whether what is written now is hyper's own answer to the head that came; begins the one that goes out instead.
+    fn exchanges(&mut self, bytes: &[u8]) -> bool {
+        if self.instead.is_none() && self.alone && self.pulse.head_is_coming() {
+            self.instead = bare::instead(&self.shared, bytes);
+            if self.instead.is_some() {
+                // Whatever the client is still sending must not turn the answer into a reset.
+                self.pulse.leave_unread();
+            }
+        }
+        self.instead.is_some()
+    }
+
+    /// Writes what goes out instead; then all `count` bytes of hyper's answer count as written.
+    fn poll_instead(&mut self, cx: &mut Context<'_>, count: usize) -> Poll<io::Result<usize>> {
+        while let Some(rest) = self.instead.as_mut().filter(|rest| !rest.is_empty()) {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            rest.advance(written);
+        }
+        Poll::Ready(Ok(count))
+    }
+
     fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.pulse.write_blocked.store(result.is_pending(), Ordering::Relaxed);
         if let Poll::Ready(Ok(bytes)) = &result {
@@ -220,13 +264,19 @@ impl Wire {
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.pulse.bytes_came();
+        if self.pulse.bytes_came() {
+            self.alone = self.flushed;
+        }
         Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.exchanges(bytes) {
+            return self.poll_instead(cx, bytes.len());
+        }
+        self.flushed = false;
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.wrote(result)
     }
@@ -236,6 +286,11 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let first = bytes.iter().find(|bytes| !bytes.is_empty());
+        if first.is_some_and(|first| self.exchanges(first)) {
+            return self.poll_instead(cx, bytes.iter().map(|bytes| bytes.len()).sum());
+        }
+        self.flushed = false;
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
         self.wrote(result)
     }
@@ -245,7 +300,10 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        // Asked for only when hyper has nothing left to write.
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.flushed = true;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

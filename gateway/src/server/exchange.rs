@@ -9,20 +9,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_wire::context::{self, Context, RequestTag, Trace};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use s3s::dto::CORSConfiguration;
 use tokio::time::Instant;
 
 use super::body::{Progress, Reply, Report, Upload};
 use super::connection::{Active, Pulse};
+use super::crossing::{crossing, preflight};
 use super::last_chunk::LastChunk;
 use super::{READY_PATH, Shared};
 use crate::audit::{self, Record};
 use crate::auth::explain::Signed;
 use crate::auth::pass::Pass;
-use crate::auth::{Lookup, Origin, Slot, Who};
+use crate::auth::{Origin, Slot, Who};
+use crate::form::Rejected;
 use crate::guard::refusal::{Cause, Refusal};
 use crate::guard::request_id::RequestId;
 use crate::guard::table::Operation;
@@ -96,24 +97,29 @@ impl Completion {
     /// Tells the audit log, where the request belongs into it.
     fn audit(&self) {
         let Some(sink) = &self.shared.audit.0 else { return };
-        if !audit::concerns(self.operation, self.bypasses, self.status) {
-            return;
-        }
         let found = self.slot.found();
         let who = found.who.as_ref().map_or_else(|| "unknown".to_owned(), Who::arn);
-        sink.record(&Record {
-            time_ms: self.shared.clock.unix_millis(),
-            interface: "s3",
-            who: &who,
-            access_key: found.who.as_ref().and_then(Who::access_key),
-            what: self.operation.name(),
-            resource: &self.resource(),
-            result: audit::result(self.status),
-            status: self.status.as_u16(),
-            why: audit::why(&found),
-            source: Some(self.origin.address),
-            request_id: self.id.as_str(),
-        });
+        let record = |resource: &str, status: StatusCode, why: Option<String>| {
+            sink.record(&Record {
+                time_ms: self.shared.clock.unix_millis(),
+                interface: "s3",
+                who: &who,
+                access_key: found.who.as_ref().and_then(Who::access_key),
+                what: self.operation.name(),
+                resource,
+                result: audit::result(status),
+                status: status.as_u16(),
+                why,
+                source: Some(self.origin.address),
+                request_id: self.id.as_str(),
+            });
+        };
+        for key in &found.refused_keys {
+            record(&format!("{}/{key}", self.uri.path().trim_end_matches('/')), StatusCode::FORBIDDEN, None);
+        }
+        if audit::concerns(self.operation, self.bypasses, self.status) {
+            record(&self.resource(), self.status, audit::why(&found));
+        }
     }
 
     /// Whose request it is, for all who have a part in it.
@@ -248,59 +254,8 @@ pub async fn answer(
     }))
 }
 
-/// A cross-origin request, while s3s has it.
-struct Crossing {
-    bucket: Option<String>,
-    method: Method,
-    headers: HeaderMap,
-}
-
-fn crossing(shared: &Shared, parts: &Parts) -> Crossing {
-    let bucket = guard::bucket(parts, &shared.domains);
-    Crossing { bucket, method: parts.method.clone(), headers: parts.headers.clone() }
-}
-
-impl Crossing {
-    /// The answer with what the bucket's rules say of it. An answer to nobody known says nothing.
-    async fn allow(self, shared: &Shared, mut answer: Response<Content>) -> Response<Content> {
-        if let Some(rules) = cors_rules(shared, self.bucket.as_deref()).await {
-            let allowed = cors::actual(&self.headers, self.method.as_str(), &rules);
-            answer.headers_mut().extend(allowed);
-        }
-        answer
-    }
-}
-
-async fn cors_rules(shared: &Shared, bucket: Option<&str>) -> Option<CORSConfiguration> {
-    match shared.buckets.as_ref()?.find(bucket?).await {
-        Lookup::Found(bucket) => crate::s3::document::cors_rules(&bucket).ok()?,
-        Lookup::Missing | Lookup::Unknown => None,
-    }
-}
-
-async fn preflight(shared: &Shared, parts: &Parts, completion: &Completion) -> Response<Content> {
-    let allowed = match guard::inspect_preflight(parts, &shared.domains, &shared.limits) {
-        Ok((kind, bucket)) => {
-            let rules = cors_rules(shared, bucket.as_deref()).await;
-            cors::preflight(&parts.headers, kind, rules.as_ref()).map_err(|refusal| *refusal)
-        }
-        Err(refusal) => Err(refusal),
-    };
-    match allowed {
-        Ok(headers) => {
-            let mut response = Response::new(Content::Whole(Bytes::new()));
-            *response.headers_mut() = headers;
-            response
-        }
-        Err(refusal) => {
-            shared.metrics.refused(refusal.cause);
-            refuse(&refusal, completion)
-        }
-    }
-}
-
 /// A response's body before it knows its request.
-enum Content {
+pub(super) enum Content {
     Whole(Bytes),
     Streamed(s3s::Body),
 }
@@ -340,6 +295,10 @@ async fn dispatch(
     parts.extensions.insert(completion.id);
     parts.extensions.insert(completion.origin);
     parts.extensions.insert(completion.slot.clone());
+    let body = match judged(shared, &mut parts, body, completion).await {
+        Ok(body) => body,
+        Err(answer) => return explained(answer, &signed, completion, report),
+    };
     let meant = if report.is_none() { range::meant(completion.operation, &parts.headers) } else { None };
     let pass = meant.as_ref().map(|_| Pass::default());
     if let Some(pass) = &pass {
@@ -380,11 +339,55 @@ async fn dispatch(
         }
         return response;
     }
-    if let Some(refusal) = report.and_then(|report| blame(status, report, &signed)) {
-        shared.metrics.refused(refusal.cause);
-        return refuse(&refusal, completion);
+    explained(Failure::Error(response), &signed, completion, report)
+}
+
+/// Why a request failed.
+enum Failure {
+    /// It was refused here.
+    Refusal(Refusal),
+    /// It was answered with an error.
+    Error(Response<s3s::Body>),
+}
+
+/// A form's body is judged here, and s3s gets what remains of it.
+async fn judged(
+    shared: &Shared,
+    parts: &mut Parts,
+    body: s3s::Body,
+    completion: &Completion,
+) -> Result<s3s::Body, Failure> {
+    if completion.operation != Operation::PostObject {
+        return Ok(body);
     }
-    complete(response, &signed, completion)
+    let bucket = guard::bucket(parts, &shared.domains).unwrap_or_default();
+    // Boxed: only forms need the room.
+    match Box::pin(shared.forms.admit(&bucket, parts, body)).await {
+        Ok(body) => Ok(body),
+        Err(Rejected::Refused(refusal)) => Err(Failure::Refusal(refusal)),
+        Err(Rejected::Key(error)) => match error.to_http_response() {
+            Ok(response) => Err(Failure::Error(response)),
+            Err(error) => {
+                tracing::error!(id = %completion.id, %error, "an error could not be written");
+                Err(Failure::Refusal(Refusal::access_denied("Access Denied", Cause::Credentials)))
+            }
+        },
+    }
+}
+
+/// The answer to a request that failed.
+fn explained(failure: Failure, signed: &Signed, completion: &Completion, report: Option<&Report>) -> Response<Content> {
+    let status = match &failure {
+        Failure::Refusal(refusal) => refusal.status,
+        Failure::Error(response) => response.status(),
+    };
+    let refusal = match (report.and_then(|report| blame(status, report, signed)), failure) {
+        (Some(blamed), _) => blamed,
+        (None, Failure::Refusal(refusal)) => refusal,
+        (None, Failure::Error(response)) => return complete(response, signed, completion, report),
+    };
+    completion.shared.metrics.refused(refusal.cause);
+    refuse(&refusal, completion)
 }
 
 /// What the client did to its body explains an error better than what the handler made of it.
@@ -417,7 +420,12 @@ fn blame(status: StatusCode, report: &Report, signed: &Signed) -> Option<Refusal
 }
 
 /// Completes the error document that s3s wrote.
-fn complete(response: Response<s3s::Body>, signed: &Signed, completion: &Completion) -> Response<Content> {
+fn complete(
+    response: Response<s3s::Body>,
+    signed: &Signed,
+    completion: &Completion,
+    report: Option<&Report>,
+) -> Response<Content> {
     // Whoever may not list a bucket does not learn from an error which keys it has.
     if response.status() == StatusCode::NOT_FOUND && completion.slot.found().hides_missing {
         return refuse(&Refusal::access_denied("Access Denied", Cause::Credentials), completion);
@@ -426,18 +434,15 @@ fn complete(response: Response<s3s::Body>, signed: &Signed, completion: &Complet
     let Some(text) = body.bytes().filter(|text| error_xml::is_error(text)) else {
         return Response::from_parts(parts, Content::Streamed(body));
     };
-    // s3s calls a form that breaks its policy's conditions a bad policy.
-    if error_xml::code(&text) == Some("InvalidPolicyDocument")
-        && error_xml::message(&text).is_some_and(|message| message.starts_with("Policy condition "))
-    {
-        let message = "Invalid according to Policy: Policy Condition failed";
-        return refuse(&Refusal::access_denied(message, Cause::Credentials), completion);
-    }
     let host = completion.shared.ids.host();
     let mut elements =
         vec![("Resource", completion.uri.path()), ("RequestId", completion.id.as_str()), ("HostId", host)];
     let explained = match error_xml::code(&text) {
         Some("SignatureDoesNotMatch") => signed.explain(),
+        Some("MalformedXML") => {
+            let element = report.and_then(Report::document).and_then(|text| guard::malformed::element(&text));
+            element.map(|element| ("Element", element)).into_iter().collect()
+        }
         // Clients that were not told a region take it from here.
         Some("AuthorizationHeaderMalformed") => {
             let expected = error_xml::message(&text).and_then(|text| text.split_once("; expecting "));
@@ -455,7 +460,7 @@ fn complete(response: Response<s3s::Body>, signed: &Signed, completion: &Complet
     Response::from_parts(parts, Content::Whole(xml.into()))
 }
 
-fn refuse(refusal: &Refusal, completion: &Completion) -> Response<Content> {
+pub(super) fn refuse(refusal: &Refusal, completion: &Completion) -> Response<Content> {
     let xml = match completion.method {
         Method::HEAD => Bytes::new(),
         _ => refusal.xml(completion.uri.path(), completion.id.as_str(), completion.shared.ids.host()),

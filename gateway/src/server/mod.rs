@@ -7,8 +7,10 @@
 //!
 //! Every task belongs to the [`Gateway`]: [`Gateway::stop`] lets requests under way finish, dropping it cuts them off.
 
+mod bare;
 mod body;
 mod connection;
+mod crossing;
 mod exchange;
 mod last_chunk;
 mod turn_away;
@@ -31,6 +33,7 @@ use tokio_util::task::TaskTracker;
 use crate::access_log::AccessLog;
 use crate::audit::Auditor;
 use crate::auth::{Access, Buckets, Keyring, Provider, RootKey};
+use crate::form;
 use crate::guard::host::{DomainError, Domains};
 use crate::guard::refusal::Cause;
 use crate::guard::request_id::RequestIds;
@@ -39,7 +42,7 @@ use crate::metrics::GatewayMetrics;
 use crate::policy::value::Network;
 use crate::sampling::Sampling;
 use crate::sts::Sts;
-use crate::sts::oidc::{self, OidcConfig};
+use crate::sts::oidc::{self, Nets, OidcConfig};
 
 /// The path on the S3 port that says whether this gateway can serve.
 pub const READY_PATH: &str = "/_health/ready";
@@ -47,9 +50,6 @@ pub const READY_PATH: &str = "/_health/ready";
 const MAX_PUT: u64 = 5 << 30;
 /// A signed chunk is held whole until its signature is checked; SDKs send at most a few hundred KiB.
 const MAX_SIGNED_CHUNK: usize = 16 << 20;
-const MAX_FORM: usize = 256 << 10;
-const MAX_FORM_FIELD: usize = 64 << 10;
-const MAX_FORM_PARTS: usize = 100;
 
 /// Says whether this process can serve, or why not.
 pub type Readiness = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -73,6 +73,8 @@ pub struct GatewayConfig {
     pub trusted_proxies: Vec<Network>,
     /// Who vouches for web identities.
     pub oidc: Option<OidcConfig>,
+    /// How they are reached; `None`: as everything else, and only over http.
+    pub oidc_nets: Option<Nets>,
     /// Who is told of changes and refusals.
     pub audit: Auditor,
     /// What is taken on at once.
@@ -97,6 +99,7 @@ impl GatewayConfig {
             secure: false,
             trusted_proxies: Vec::new(),
             oidc: None,
+            oidc_nets: None,
             audit: Auditor::default(),
             limits: Limits::default(),
             access_log: AccessLog::default(),
@@ -136,6 +139,7 @@ struct Shared {
     sampling: Sampling,
     gate: Arc<Gate>,
     ids: RequestIds,
+    forms: form::Judge,
     readiness: Readiness,
     closed: Arc<AtomicBool>,
     secure: bool,
@@ -197,6 +201,12 @@ impl Gateway {
             buckets,
             gate: Arc::new(Gate::new(&config.limits)),
             ids: RequestIds::new(seams.random.as_ref()),
+            forms: form::Judge {
+                keyring: keyring.clone(),
+                clock: seams.clock.clone(),
+                random: seams.random.clone(),
+                region: config.region.clone(),
+            },
             readiness,
             closed: config.closed.clone(),
             secure: config.secure,
@@ -257,15 +267,17 @@ fn protocol(
     rules.post_object_max_file_size = MAX_PUT;
     rules.xml_max_body_size = usize::try_from(config.limits.max_document_bytes).unwrap_or(usize::MAX);
     rules.aws_chunked_stream_max_chunk_size = MAX_SIGNED_CHUNK;
-    rules.form_max_fields_size = MAX_FORM;
-    rules.form_max_field_size = MAX_FORM_FIELD;
-    rules.form_max_parts = MAX_FORM_PARTS;
+    // What s3s gets of a form has passed the limits of ours, and names twice what it renames.
+    rules.form_max_fields_size = 2 * form::fields::FIELDS_MAX;
+    rules.form_max_field_size = 4 * form::fields::FIELD_MAX;
+    rules.form_max_parts = 2 * form::fields::PARTS_MAX;
     // `x-id` is an undefined parameter: it must not choose the operation past the allow-list.
     rules.operation_id_routing = false;
     let mut builder = S3ServiceBuilder::new(s3);
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(rules))));
     builder.set_host(domains);
-    let provider = config.oidc.clone().map(|oidc| oidc::Provider::new(oidc, seams.net.clone()));
+    let nets = config.oidc_nets.clone().unwrap_or_else(|| Nets { plain: seams.net.clone(), https: None });
+    let provider = config.oidc.clone().map(|oidc| oidc::Provider::new(oidc, nets));
     builder.set_route(Sts::new(keyring.clone(), seams.random.clone(), provider));
     builder.set_auth(Provider(keyring.clone()));
     builder.set_access(Access::new(keyring, buckets, config.region.clone()));

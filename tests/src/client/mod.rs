@@ -2,6 +2,7 @@
 //! little CPU and says exactly what is known about an outcome.
 
 pub mod chunked;
+pub mod form;
 pub mod plain;
 pub mod raw;
 pub mod sdk;

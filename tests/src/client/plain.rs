@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -49,15 +49,20 @@ pub async fn form(authority: &str, path: &str, form: impl Into<Bytes>) -> Result
 }
 
 async fn send(authority: &str, request: Request<Full<Bytes>>) -> Result<(StatusCode, String), HttpError> {
+    let response = exchange(authority, request).await?;
+    Ok((response.status(), response.into_body()))
+}
+
+/// One request as it stands, on a connection of its own, within five seconds.
+pub async fn exchange(authority: &str, request: Request<Full<Bytes>>) -> Result<Response<String>, HttpError> {
     const LIMIT: Duration = Duration::from_secs(5);
     let whole = async {
         let stream = TcpStream::connect(authority).await?;
         let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let exchange = async {
-            let response = send.send_request(request).await?;
-            let status = response.status();
-            let body = response.into_body().collect().await?.to_bytes();
-            Ok::<_, HttpError>((status, String::from_utf8_lossy(&body).into_owned()))
+            let (parts, body) = send.send_request(request).await?.into_parts();
+            let body = body.collect().await?.to_bytes();
+            Ok::<_, HttpError>(Response::from_parts(parts, String::from_utf8_lossy(&body).into_owned()))
         };
         tokio::pin!(exchange);
         tokio::select! {

@@ -117,7 +117,7 @@ pub(super) fn mac(key: &[u8], data: &[u8]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-fn derive(secret: &str, day: &str) -> [u8; 32] {
+pub(super) fn derive(secret: &str, day: &str) -> [u8; 32] {
     let day_key = mac(format!("AWS4{secret}").as_bytes(), day.as_bytes());
     let region_key = mac(&day_key, REGION.as_bytes());
     let service_key = mac(&region_key, b"s3");

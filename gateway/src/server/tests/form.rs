@@ -38,5 +38,10 @@ async fn a_form_may_do_what_its_policy_allows_and_no_more() {
 
     let answer = harness.send(&form(&harness, "yours", "mine")).await;
     assert_eq!((answer.status, answer.code().as_str()), (403, "AccessDenied"), "{}", answer.text());
+    let message = answer.element("Message").unwrap_or_default();
+    assert_eq!(
+        message,
+        "Invalid according to Policy: Policy Condition failed: [&quot;eq&quot;, &quot;$key&quot;, &quot;mine&quot;]"
+    );
     assert_eq!(harness.fake.object("yours"), None);
 }

@@ -1,8 +1,10 @@
 //! What arrives on the wire: framing, sizes, `Expect: 100-continue`, hostile XML, HTTP/2.
 
+use base64::Engine as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use md5::Digest as _;
 
 use super::client::hex_sha256;
 use super::*;
@@ -96,6 +98,47 @@ async fn heads_are_bounded() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_none_gets_an_error_document_with_an_id() {
+    let harness = Harness::plain().await;
+    let long = format!("GET /bucket HTTP/1.1\r\nhost: h\r\nx: {}", "x".repeat(400 << 10));
+    for (head, status, code) in [
+        ("GET /bucket HTTP/1.1\r\nno header\r\n\r\n", 400, "BadRequest"),
+        ("hello there\r\n\r\n", 400, "BadRequest"),
+        ("GET /bu cket HTTP/1.1\r\nhost: h\r\n\r\n", 400, "BadRequest"),
+        ("GET /bucket HTTP/1.1\r\nhost: h\r\ncontent-length: x\r\n\r\n", 400, "BadRequest"),
+        (&long, 431, "RequestHeaderSectionTooLarge"),
+    ] {
+        let shown = &head[..head.len().min(40)];
+        let mut connection = harness.connect().await;
+        connection.write(head.as_bytes()).await;
+        let answer = connection.response(false).await.unwrap_or_else(|| panic!("no answer to {shown}"));
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{shown}: {}", answer.text());
+        let id = answer.header("x-amz-request-id").expect("an id").to_owned();
+        assert_eq!(answer.element("RequestId"), Some(id), "{shown}");
+        assert!(answer.header("x-amz-id-2").is_some());
+        assert_eq!(answer.header("connection"), Some("close"));
+        connection.closed().await;
+    }
+    assert_eq!(harness.fake.calls(), 0);
+}
+
+#[tokio::test]
+async fn an_object_that_looks_like_such_an_answer_is_left_alone() {
+    let harness = Harness::plain().await;
+    let bytes = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    harness.fake.put("key", bytes);
+    let get = harness.request("GET", "/bucket/key").sign();
+    let mut connection = harness.connect().await;
+    // One after the other, and then with what is no head right behind it.
+    for behind in ["", "", "nonsense\r\n\r\n"] {
+        connection.write(&[&get.head()[..], behind.as_bytes()].concat()).await;
+        let answer = connection.response(false).await.unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, bytes));
+    }
+    assert_eq!(connection.response(false).await.unwrap().status, 400);
+}
+
+#[tokio::test]
 async fn nothing_can_be_smuggled_behind_a_body() {
     let harness = Harness::plain().await;
     let hidden = "GET /_health/ready HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -184,6 +227,18 @@ async fn hostile_xml_is_refused_quickly() {
     chunked.body = format!("{:x}\r\n{xml}\r\n0\r\n\r\n", xml.len()).into_bytes();
     assert_eq!(harness.send(&chunked).await.code(), "MaxMessageLengthExceeded");
     assert_eq!(harness.fake.calls(), 1);
+}
+
+#[tokio::test]
+async fn malformed_xml_is_told_where() {
+    let harness = Harness::plain().await;
+    let body = "<Delete><Object><Key>k</Object></Delete>";
+    let md5 = base64::engine::general_purpose::STANDARD.encode(md5::Md5::digest(body));
+    let request = harness.request("POST", "/bucket?delete").header("content-md5", &md5).body(body).sign();
+    let answer = harness.send(&request).await;
+    assert_eq!((answer.status, answer.code().as_str()), (400, "MalformedXML"), "{}", answer.text());
+    assert_eq!(answer.element("Element").as_deref(), Some("Delete/Object/Key"));
+    assert_eq!(harness.fake.calls(), 0);
 }
 
 #[tokio::test]
