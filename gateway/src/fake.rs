@@ -307,10 +307,12 @@ impl FakeNode {
                 };
                 Response::Written { outcome, ack: AckMode::Majority }
             }
-            Request::Root(RootRequest::Bucket { name }) => match cluster.buckets.get(name) {
-                Some(bucket) => Response::Bucket(Box::new(bucket.clone())),
-                None => Response::RootRefused(RootRefusal::NoSuchBucket),
-            },
+            Request::Root(RootRequest::Bucket { name } | RootRequest::KnownBucket { name }) => {
+                match cluster.buckets.get(name) {
+                    Some(bucket) => Response::Bucket(Box::new(bucket.clone())),
+                    None => Response::RootRefused(RootRefusal::NoSuchBucket),
+                }
+            }
             Request::Root(RootRequest::Buckets) => Response::Buckets(cluster.buckets.values().cloned().collect()),
             Request::Root(root) => {
                 not_leader(&cluster, GroupId::ROOT)?;

@@ -27,6 +27,11 @@ use super::{RouteError, Router};
 const FRESH_FOR: Duration = Duration::from_secs(5);
 /// How long that question may hold up the request that asks it.
 const REFRESH_WITHIN: Duration = Duration::from_millis(250);
+/// How long root may take to say what a bucket is that nobody has asked for before: longer than it takes to find a new
+/// leader. Then any replica's word is taken.
+const ROOT_WITHIN: Duration = Duration::from_millis(1500);
+/// How long that word may take.
+const KNOWN_WITHIN: Duration = Duration::from_secs(1);
 /// Creating, changing and deleting a bucket goes through every shard.
 const EVERY_SHARD_WITHIN: Duration = Duration::from_secs(6);
 
@@ -111,6 +116,26 @@ impl Core {
         }
     }
 
+    /// A bucket that is not in the cache: from root, or, while root does not answer, as some replica has it. That may be
+    /// old, as what is in the cache may be then: reads that bear that go on, and shards refuse the others.
+    async fn meet(self: &Arc<Self>, name: &BucketName) -> Result<Arc<Bucket>, RouteError> {
+        let asking = self.resolve(name, self.deadline());
+        tokio::pin!(asking);
+        if let Ok(answer) = tokio::time::timeout(ROOT_WITHIN, &mut asking).await {
+            return answer;
+        }
+        let removals = self.buckets.removals();
+        let known = RootRequest::KnownBucket { name: name.clone() };
+        match self.ask_root(known, Instant::now() + KNOWN_WITHIN).await {
+            Ok(Response::Bucket(bucket)) if bucket.state != BucketState::Creating => {
+                let bucket = Arc::new(*bucket);
+                self.buckets.keep(bucket.clone(), removals, Instant::now());
+                Ok(bucket)
+            }
+            _ => asking.await,
+        }
+    }
+
     /// The bucket that now has the name of one that a shard does not know.
     pub async fn resolve_again(self: &Arc<Self>, old: &Bucket, deadline: Instant) -> Result<Arc<Bucket>, RouteError> {
         self.buckets.forget(&old.name, Some(old.id));
@@ -163,7 +188,7 @@ impl Router {
                     Ok(Err(_)) | Err(_) => Ok(bucket),
                 }
             }
-            Cached::Nothing => self.bucket_now(name).await,
+            Cached::Nothing => self.core.meet(name).await,
         }
     }
 

@@ -31,13 +31,9 @@ pub async fn root(host: &Host, request: RootRequest, deadline: Instant) -> Resul
     match request {
         RootRequest::Bucket { name } => {
             fresh(host, deadline).await?;
-            let bucket = host.group(GroupId::ROOT)?.index().bucket_named(&name);
-            // One that is being created does not exist yet; one that is being deleted still does.
-            let visible = bucket.filter(|bucket| bucket.state != BucketState::Creating);
-            Ok(visible.map_or(Response::RootRefused(RootRefusal::NoSuchBucket), |bucket| {
-                Response::Bucket(Box::new((*bucket).clone()))
-            }))
+            known(host, &name)
         }
+        RootRequest::KnownBucket { name } => known(host, &name),
         RootRequest::Buckets => {
             fresh(host, deadline).await?;
             let buckets = host.group(GroupId::ROOT)?.index().buckets();
@@ -94,6 +90,15 @@ pub async fn root(host: &Host, request: RootRequest, deadline: Instant) -> Resul
             respond(host, outcome)
         }
     }
+}
+
+fn known(host: &Host, name: &BucketName) -> Result<Response, CallError> {
+    let bucket = host.group(GroupId::ROOT)?.index().bucket_named(name);
+    // One that is being created does not exist yet; one that is being deleted still does.
+    let visible = bucket.filter(|bucket| bucket.state != BucketState::Creating);
+    Ok(visible.map_or(Response::RootRefused(RootRefusal::NoSuchBucket), |bucket| {
+        Response::Bucket(Box::new((*bucket).clone()))
+    }))
 }
 
 fn respond(host: &Host, outcome: Outcome) -> Result<Response, CallError> {

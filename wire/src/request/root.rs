@@ -100,6 +100,11 @@ pub enum RootRequest {
         /// What it needs beyond what it holds.
         need: Share,
     },
+    /// One bucket as the replica that is asked has it, however old that is.
+    KnownBucket {
+        /// The name.
+        name: BucketName,
+    },
 }
 
 /// Why root refuses.

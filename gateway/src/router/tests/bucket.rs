@@ -56,6 +56,27 @@ async fn a_known_bucket_is_used_while_root_does_not_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bucket_that_was_never_asked_for_is_what_a_replica_knows_while_root_does_not_answer() {
+    let bench = bench(1).await;
+    let fleet = bench.fleet.clone();
+    bench.fleet.script(move |node, request| match request {
+        Request::Root(RootRequest::Bucket { .. }) => unavailable(),
+        _ => Reply::Now(fleet.node(node.0).soundly(request)),
+    });
+    let (known, took) = timed(bench.router.bucket(&name("bucket"))).await;
+    assert_eq!(known.unwrap().id, bench.bucket.id);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let (known, took) = timed(bench.router.bucket(&name("bucket"))).await;
+    known.unwrap();
+    assert_eq!(took, Duration::ZERO, "it is kept like any other");
+    // That a replica has not heard of it says nothing.
+    let (unknown, took) = timed(bench.router.bucket(&name("another"))).await;
+    assert!(matches!(unknown, Err(RouteError::SlowDown(_))), "{unknown:?}");
+    assert!(took < NEVER_LONGER);
+    assert!(matches!(bench.router.bucket_now(&name("bucket")).await, Err(RouteError::SlowDown(_))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn that_there_is_no_bucket_is_not_remembered() {
     let bench = bench(1).await;
     assert_eq!(bench.router.bucket(&name("later")).await.unwrap_err(), RouteError::NoSuchBucket);
