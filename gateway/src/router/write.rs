@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use holdfast_wire::bucket::{AckMode, Bucket};
-use holdfast_wire::id::{BucketId, GroupId, ObjectKey};
+use holdfast_wire::id::{BucketId, GroupId, ObjectKey, RequestId};
 use holdfast_wire::object::NewBody;
 use holdfast_wire::placement;
 use holdfast_wire::request::{DeleteKey, Deleted, Refusal, Request, Response, Write, WriteOutcome, WriteRequest};
@@ -47,10 +47,9 @@ impl Core {
         &self,
         point: u64,
         ack: Option<AckMode>,
-        write: &Write,
+        (request, write): (RequestId, &Write),
         deadline: Instant,
     ) -> Result<Outcome, RouteError> {
-        let request = self.request_id();
         let lead = Lead {
             group: &|view| shard_of(view, point),
             request: &|group, deadline_ms| {
@@ -68,8 +67,10 @@ impl Core {
         }
     }
 
+    /// `once`: the identity that the client gave its request.
     pub async fn write(
         self: &Arc<Self>,
+        once: Option<RequestId>,
         bucket: &Bucket,
         key: &ObjectKey,
         modes: Modes,
@@ -79,10 +80,13 @@ impl Core {
         let mut backoff = Backoff::new();
         let mut newer: Option<Arc<Bucket>> = None;
         let mut resolved = 0;
+        let mut tries = 0;
         loop {
             let bucket = newer.as_deref().unwrap_or(bucket);
             // A new id every time: what was refused stays refused under its own.
-            let done = self.commit(point_of(bucket, key), modes.ack, &write, deadline).await?;
+            let request = once.map_or_else(|| self.request_id(), |once| RequestId(once.0.wrapping_add(tries)));
+            tries += 1;
+            let done = self.commit(point_of(bucket, key), modes.ack, (request, &write), deadline).await?;
             match done.outcome {
                 WriteOutcome::Refused(Refusal::WrongShard) if done.repeated => {
                     return Err(self.unknown("the key moved to another shard after an attempt without an answer"));
@@ -144,7 +148,7 @@ impl Core {
                 let some = batch.iter().map(|&at| keys[at].clone()).collect();
                 let write = Write::Delete { bucket: bucket.id, keys: some, bypass_governance };
                 let point = point_of(bucket, &keys[batch[0]].key);
-                async move { self.commit(point, modes.ack, &write, deadline).await }
+                async move { self.commit(point, modes.ack, (self.request_id(), &write), deadline).await }
             });
             let (mut wrong_shard, mut no_bucket) = (false, false);
             open.clear();
@@ -268,7 +272,20 @@ impl Router {
         modes: Modes,
         write: Write,
     ) -> Result<Written, RouteError> {
-        self.core.write(bucket, key, modes, write).await
+        self.core.write(None, bucket, key, modes, write).await
+    }
+
+    /// The same under an identity that the client gave its request, if it gave one: what the shard remembers of it is
+    /// answered again.
+    pub async fn write_as(
+        &self,
+        once: Option<RequestId>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        modes: Modes,
+        write: Write,
+    ) -> Result<Written, RouteError> {
+        self.core.write(once, bucket, key, modes, write).await
     }
 
     /// Deletes many keys, shard by shard side by side; one answer per key in the order given.

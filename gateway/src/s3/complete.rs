@@ -15,6 +15,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::answer::{claimed_checksums, etag, set_checksum_and_kind, written};
 use super::encryption::aes256;
+use super::lifecycle::Expires;
 use super::list::Encoding;
 use super::multipart::{parse_kind, type_mismatch};
 use super::put::unexpected;
@@ -160,11 +161,15 @@ async fn finish(
     key: ObjectKey,
     modes: Modes,
     asked: Asked,
-) -> S3Result<(Written, Option<Seal>)> {
-    let mut seal = None;
+) -> S3Result<(Written, Option<Seal>, Option<Expires>)> {
+    let (mut seal, mut expires) = (None, None);
     let (etag, checksum) = match all_parts(&router, &bucket, &key, asked.upload).await {
         Ok((upload, stored)) => {
             let planned = plan(&upload, &stored, &asked)?;
+            // Ascending, as they were found to be.
+            let chosen = |part: &&Part| asked.parts.binary_search_by_key(&part.number, |asked| asked.number).is_ok();
+            let size = stored.iter().filter(chosen).map(|part| part.size).sum();
+            expires = Expires::of(&bucket, size, &upload.attributes.tags);
             seal = upload.attributes.seal;
             planned
         }
@@ -183,7 +188,7 @@ async fn finish(
         etag,
         checksum,
     };
-    Ok((router.write(&bucket, &key, modes, Write::CompleteUpload(complete)).await?, seal))
+    Ok((router.write(&bucket, &key, modes, Write::CompleteUpload(complete)).await?, seal, expires))
 }
 
 /// CompleteMultipartUpload
@@ -211,14 +216,15 @@ pub async fn upload(
     // A client that leaves must not stop this half way: the work is its own task.
     let work = finish(s3.router.clone(), bucket.clone(), key.clone(), modes, asked);
     let work = s3.tasks.spawn(context::within(context::current(), work));
-    let (answer, seal) =
+    let (answer, seal, expires) =
         work.await.map_err(|_| RouteError::Unknown("completing an upload was interrupted".to_owned()))??;
-    let WriteOutcome::Stored { seq, etag: tag, checksum, version, .. } = &answer.outcome else {
+    let WriteOutcome::Stored { seq, etag: tag, checksum, version, modified_ms } = &answer.outcome else {
         return Err(unexpected(&answer));
     };
     let mut output = CompleteMultipartUploadOutput {
         bucket: Some(bucket.name.to_string()),
         e_tag: Some(etag(tag)),
+        expiration: expires.and_then(|expires| expires.told(&bucket, key.as_str(), *modified_ms)),
         location: Some(location(&req.headers, bucket.name.as_str(), key.as_str())?),
         key: Some(key.into()),
         version_id: version.map(|version| version.to_string()),

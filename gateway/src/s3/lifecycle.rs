@@ -36,6 +36,25 @@ pub fn expiration(bucket: &Bucket, key: &str, summary: &Summary, tags: &[(String
     Some(format!("expiry-date=\"{}\", rule-id=\"{id}\"", http_date(due_ms)))
 }
 
+/// What lifecycle rules may ask about a new object; kept only where there are rules.
+pub struct Expires {
+    size: u64,
+    tags: Vec<(String, String)>,
+}
+
+impl Expires {
+    /// Of an object of this size and with these tags.
+    pub fn of(bucket: &Bucket, size: u64, tags: &[(String, String)]) -> Option<Self> {
+        bucket.configuration.lifecycle.as_ref().map(|_| Self { size, tags: tags.to_vec() })
+    }
+
+    /// `x-amz-expiration`
+    pub fn told(self, bucket: &Bucket, key: &str, modified_ms: u64) -> Option<String> {
+        let summary = Summary { size: self.size, modified_ms, ..Summary::default() };
+        expiration(bucket, key, &summary, &self.tags)
+    }
+}
+
 /// What stands in a rule's name as it is; the rest is percent-encoded.
 const ID_KEPT: percent_encoding::AsciiSet =
     NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b' ');

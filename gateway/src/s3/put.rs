@@ -3,7 +3,7 @@
 use futures::future::BoxFuture;
 use holdfast_wire::bucket::Bucket;
 use holdfast_wire::id::ObjectKey;
-use holdfast_wire::object::{NewBody, Summary};
+use holdfast_wire::object::NewBody;
 use holdfast_wire::request::{PutObject, Write, WriteOutcome};
 use holdfast_wire::sealed::stored_len;
 use s3s::dto::{PutObjectInput, PutObjectOutput, StreamingBlob};
@@ -13,8 +13,9 @@ use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
 use super::answer::{claimed_checksums, etag, set_checksum_and_kind, written};
 use super::encryption::{NewKey, new_object, tell};
 use super::grants::said;
+use super::lifecycle::Expires;
 use super::request::{key, modes, not_implemented, raw_attributes, requester};
-use super::{S3Service, condition, lifecycle};
+use super::{S3Service, condition};
 use crate::body::{BodyError, Intake, Received};
 use crate::checksum::claim::Claim;
 use crate::router::{RouteError, Written};
@@ -73,24 +74,6 @@ pub async fn object(s3: &S3Service, mut req: S3Request<PutObjectInput>) -> S3Res
     set_checksum_and_kind!(output, &checksum);
     tell!(output, seal.as_ref(), wanted.customer());
     Ok(written(output, seq, answer.ack))
-}
-
-/// What lifecycle rules may ask about a new object; kept only where there are rules.
-struct Expires {
-    size: u64,
-    tags: Vec<(String, String)>,
-}
-
-impl Expires {
-    fn of(bucket: &Bucket, size: u64, tags: &[(String, String)]) -> Option<Self> {
-        bucket.configuration.lifecycle.as_ref().map(|_| Self { size, tags: tags.to_vec() })
-    }
-
-    /// `x-amz-expiration`
-    fn told(self, bucket: &Bucket, key: &str, modified_ms: u64) -> Option<String> {
-        let summary = Summary { size: self.size, modified_ms, ..Summary::default() };
-        lifecycle::expiration(bucket, key, &summary, &self.tags)
-    }
 }
 
 /// A client's body of known length.

@@ -1,15 +1,16 @@
 //! RenameObject: one entry in the log, no bytes move. Old and new key must live in one shard.
 
 use holdfast_wire::bucket::Bucket;
-use holdfast_wire::id::ObjectKey;
+use holdfast_wire::id::{ObjectKey, RequestId};
 use holdfast_wire::request::{RenameObject, Write, WriteOutcome};
 use percent_encoding::percent_decode_str;
 use s3s::dto::{ETagCondition, RenameObjectInput, RenameObjectOutput};
 use s3s::{S3Request, S3Response, S3Result, s3_error};
+use sha2::{Digest, Sha256};
 
 use super::answer::written;
 use super::put::unexpected;
-use super::request::{key, modes};
+use super::request::{key, modes, requester};
 use super::{S3Service, condition};
 use crate::error::custom;
 
@@ -30,6 +31,25 @@ fn source(text: &str, bucket: &Bucket) -> S3Result<ObjectKey> {
 fn tag(text: Option<&str>) -> S3Result<Option<ETagCondition>> {
     let tag = text.map(str::parse::<ETagCondition>).transpose();
     tag.map_err(|_| s3_error!(InvalidArgument, "Not an entity tag"))
+}
+
+/// Characters of a client's token.
+const TOKEN_MAX: usize = 64;
+
+/// The request's identity where the client gives it one: whoever sends the same rename under the same token once more
+/// gets the first outcome, as long as the shard remembers it.
+fn once(token: &str, caller: &str, bucket: &Bucket, (from, to): (&ObjectKey, &ObjectKey)) -> S3Result<RequestId> {
+    if token.len() > TOKEN_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(s3_error!(InvalidArgument, "x-amz-client-token has at most {TOKEN_MAX} printable characters"));
+    }
+    let mut hash = Sha256::new();
+    for text in ["rename", token, caller, &bucket.id.0.to_string(), from.as_str(), to.as_str()] {
+        hash.update((text.len() as u64).to_be_bytes());
+        hash.update(text);
+    }
+    let hash: [u8; 32] = hash.finalize().into();
+    let (id, _) = hash.split_first_chunk().expect("32 bytes are more than 16");
+    Ok(RequestId(u128::from_be_bytes(*id)))
 }
 
 /// RenameObject
@@ -59,9 +79,16 @@ pub async fn object(s3: &S3Service, mut req: S3Request<RenameObjectInput>) -> S3
              possible below one top-level directory. Copy and delete instead.",
         ));
     }
+    let request = match input.client_token.as_deref() {
+        Some(token) => {
+            let caller = requester(&req.extensions).unwrap_or_default();
+            Some(once(token, &caller, &bucket, (&from_key, &key))?)
+        }
+        None => None,
+    };
     let rename =
         RenameObject { bucket: bucket.id, key: key.clone(), from_key, condition: target, from_condition: origin };
-    let answer = s3.router.write(&bucket, &key, modes, Write::Rename(rename)).await?;
+    let answer = s3.router.write_as(request, &bucket, &key, modes, Write::Rename(rename)).await?;
     let WriteOutcome::Stored { seq, .. } = answer.outcome else { return Err(unexpected(&answer)) };
     Ok(written(RenameObjectOutput {}, seq, answer.ack))
 }
@@ -70,6 +97,18 @@ pub async fn object(s3: &S3Service, mut req: S3Request<RenameObjectInput>) -> S3
 mod tests {
     use super::*;
     use crate::fake::bucket;
+
+    #[test]
+    fn a_token_stands_for_one_rename_of_one_caller() {
+        let bucket = bucket(1, "bucket");
+        let key = |text: &str| key(text.to_owned()).unwrap();
+        let id =
+            |token: &str, caller: &str, from: &str| once(token, caller, &bucket, (&key(from), &key("new"))).unwrap();
+        assert_eq!(id("t", "ann", "old"), id("t", "ann", "old"));
+        let others = [id("u", "ann", "old"), id("t", "bob", "old"), id("t", "ann", "older"), id("ta", "nn", "old")];
+        assert!(others.iter().all(|other| *other != id("t", "ann", "old")));
+        assert!(once(&"t".repeat(65), "ann", &bucket, (&key("a"), &key("b"))).is_err());
+    }
 
     #[test]
     fn the_source_is_decoded_once_and_may_name_the_bucket() {

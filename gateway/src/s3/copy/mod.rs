@@ -25,6 +25,7 @@ use super::condition;
 use super::encryption::{NewKey, PartKey, Wrapping, customer, new_object, source_customer, tell};
 use super::get::as_judged;
 use super::grants::said;
+use super::lifecycle::Expires;
 use super::put::{BYTES_MAX, unexpected};
 use super::request::{
     RawAttributes, key, modes, not_implemented, part_number, raw_attributes, requester, upload_id, version,
@@ -236,6 +237,7 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
         let again = rewrapped(s3, &source, source_key.as_ref(), wrapping.as_ref())?;
         let kept = source.summary.checksum.map(|(algorithm, _)| algorithm);
         let stays = algorithm.is_none_or(|algorithm| kept == Some(algorithm));
+        let expires = Expires::of(&bucket, source.summary.size, &attributes.tags);
         let same_shard = s3.router.same_shard((&from.bucket, &from.key), (&bucket, &key));
         let answer = if let (true, true, Ok(seal)) = (stays, same_shard, again) {
             attributes.seal.clone_from(&seal);
@@ -289,6 +291,9 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
             s3.commit(&bucket, &key, modes, Write::Put(put), &body).await?
         };
         let mut response = copied(&answer, version_id(&from.bucket, &source.summary))?;
+        if let (Some(expires), WriteOutcome::Stored { modified_ms, .. }) = (expires, &answer.outcome) {
+            response.output.expiration = expires.told(&bucket, key.as_str(), *modified_ms);
+        }
         tell!(response.output, told.as_ref(), wanted.customer());
         return Ok(response);
     }
