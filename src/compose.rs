@@ -13,6 +13,7 @@ use holdfast_gateway::ownership::Ownership;
 use holdfast_gateway::router::{RouteError, Router, RouterOptions};
 use holdfast_gateway::s3::{S3Config, S3Service};
 use holdfast_gateway::server::{Gateway, GatewayConfig, GatewayError, Readiness};
+use holdfast_gateway::sts::oidc::Nets;
 use holdfast_replica::file::Files;
 use holdfast_replica::group::Timings;
 use holdfast_replica::index::engine::EngineError;
@@ -25,7 +26,7 @@ use holdfast_wire::heartbeat::ClusterView;
 use holdfast_wire::id::BucketName;
 use holdfast_wire::placement::Placement;
 use holdfast_wire::request::RootRefusal;
-use holdfast_wire::seam::Seams;
+use holdfast_wire::seam::{Net, Seams};
 use holdfast_wire::service::Service;
 use holdfast_wire::transport::Client;
 use tokio::time::timeout;
@@ -44,7 +45,7 @@ use crate::ops::{self, Ops, OpsHandler};
 use crate::profile::Profiles;
 use crate::sockets::{BindError, Sockets};
 use crate::status::Status;
-use crate::tls::{Port, Tls};
+use crate::tls::{self, Port, Tls, TlsError};
 
 /// Pause before a default bucket is tried again.
 const BUCKET_AGAIN: Duration = Duration::from_millis(50);
@@ -91,6 +92,9 @@ pub enum StartError {
     /// The root key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The authorities that an identity provider is believed by.
+    #[error("oidc-ca: {0}")]
+    Authorities(#[from] TlsError),
     /// The provision file.
     #[error("provision: {0}")]
     Provision(#[from] BadFile),
@@ -178,7 +182,9 @@ impl Views for RouterViews {
 impl Process {
     /// Starts everything. Returns when every part runs; the cluster may take longer to be ready.
     pub async fn start(plan: Plan, seams: Seams, files: Arc<dyn Files>) -> Result<Process, StartError> {
-        let Plan { config, nodes: planned, sockets, tls } = plan;
+        let Plan { config, nodes: planned, sockets, tls: certificates } = plan;
+        let reading = tls::Sources { files: files.clone(), clock: seams.clock.clone() };
+        let providers = provider_nets(&config, seams.net.clone(), reading)?;
         let seams = Seams { net: sockets.clone(), ..seams };
         let names: Vec<_> = planned.iter().map(|node| node.name.clone()).collect();
         let mut seeds: Vec<_> = config.peers.iter().map(|peer| peer.address.clone()).collect();
@@ -211,8 +217,8 @@ impl Process {
             let counted = meters.iter().filter_map(|(name, meter)| Some((name.clone(), meter()?)));
             metrics::nodes(&counted.collect::<Vec<_>>())
         })];
-        let certificates = tls.clone();
-        sources.push(Box::new(move || certificates.metrics()));
+        let shown = certificates.clone();
+        sources.push(Box::new(move || shown.metrics()));
         let (mut gateway, mut watched) = (None, None);
         let (buckets, stop) = (TaskTracker::new(), CancellationToken::new());
         let views: Arc<dyn Views> = match (&config.root, local) {
@@ -221,9 +227,16 @@ impl Process {
                 let membership = Membership::start(peers, local, seeds, seams.clone());
                 let router = Router::new(membership.clone(), seams.clone(), RouterOptions::default());
                 let counters = Arc::new(GatewayMetrics::default());
-                let (server, tasks) =
-                    start_gateway(&config, root, &router, &seams, counters.clone(), faults.as_deref(), audit.clone())
-                        .await?;
+                let (server, tasks) = start_gateway(
+                    &config,
+                    root,
+                    &router,
+                    (&seams, providers),
+                    counters.clone(),
+                    faults.as_deref(),
+                    audit.clone(),
+                )
+                .await?;
                 watched = Some(counters.clone());
                 sources.push(Box::new(move || gateway_metrics::render(&counters)));
                 let counters = router.metrics().clone();
@@ -248,7 +261,8 @@ impl Process {
         let ops = Arc::new(ops);
         let root = config.root.as_ref().map(|root| root.access.clone());
         let access = Access::new(cluster.clone(), &secret(&config), seams.clone(), root, audit)
-            .with_day(config.lifecycle_day_ms);
+            .with_day(config.lifecycle_day_ms)
+            .with_ownership(config.default_ownership);
         if let Some(wish) = provision {
             buckets.spawn(stop.clone().run_until_cancelled_owned(bring_about(access.clone(), wish)));
         }
@@ -261,7 +275,7 @@ impl Process {
             servers.push(HttpServer::start(listener, Arc::new(OpsHandler(ops.clone()))));
         }
         buckets.close();
-        Ok(Process { nodes, gateway, buckets, stop, ops, servers, tls })
+        Ok(Process { nodes, gateway, buckets, stop, ops, servers, tls: certificates })
     }
 
     /// Waits until every group has a leader, every node of the process is ready, and the default buckets exist.
@@ -329,11 +343,25 @@ async fn start_node(
     Ok(Node::start(node, seams.clone(), files.clone(), engine).await?)
 }
 
+/// How identity providers are reached: not as nodes are.
+fn provider_nets(config: &Config, plain: Arc<dyn Net>, sources: tls::Sources) -> Result<Nets, TlsError> {
+    let roots = match (&config.oidc, &config.oidc_ca) {
+        (None, _) => None,
+        (Some(_), Some(path)) => Some(tls::authorities(&sources, path)?),
+        (Some(_), None) => tls::system_authorities(&sources),
+    };
+    let https = roots.map(|roots| -> Arc<dyn Net> {
+        let dialer = Arc::new(tls::Dialer::new(&sources.clock, roots, None));
+        Arc::new(tls::TlsNet { inner: plain.clone(), dialer })
+    });
+    Ok(Nets { plain, https })
+}
+
 async fn start_gateway(
     config: &Config,
     root: &crate::config::RootKey,
     router: &Router,
-    seams: &Seams,
+    (seams, providers): (&Seams, Nets),
     metrics: Arc<GatewayMetrics>,
     faults: Option<&Faults>,
     audit: audit::Log,
@@ -347,6 +375,7 @@ async fn start_gateway(
     }
     gateway.audit = Auditor(Some(Arc::new(audit)));
     gateway.oidc.clone_from(&config.oidc);
+    gateway.oidc_nets = Some(providers);
     gateway.secure = config.tls.covers(Port::S3);
     gateway.trusted_proxies.clone_from(&config.trusted_proxies);
     let source = Arc::new(router.clone());

@@ -1,4 +1,4 @@
-//! What the audit log is told: every refusal, every change of a bucket or its configuration, every delete that goes past
+//! What the audit log is told: every refusal (of a bulk delete that of each key), every change of a bucket or its configuration, every delete that goes past
 //! a retention. Who, what, on what, with what result, from where, by which request.
 
 use std::net::IpAddr;

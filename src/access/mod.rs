@@ -16,7 +16,9 @@ pub mod view;
 use std::sync::Arc;
 
 use holdfast_gateway::auth::directory::KEYS;
+use holdfast_gateway::ownership::Ownership;
 use holdfast_gateway::policy::Malformed;
+use holdfast_wire::acl::Acl;
 use holdfast_wire::bucket::Bucket;
 use holdfast_wire::configuration::{BucketChange, Document};
 use holdfast_wire::handshake::ClusterSecret;
@@ -104,6 +106,7 @@ pub struct Access {
     root: Option<Arc<str>>,
     audit: audit::Log,
     day_ms: u64,
+    ownership: Ownership,
 }
 
 impl Access {
@@ -115,12 +118,25 @@ impl Access {
         root: Option<String>,
         audit: audit::Log,
     ) -> Self {
-        Self { cluster, seal: Seal::new(secret, KEYS), seams, root: root.map(Arc::from), audit, day_ms: DAY_MS }
+        Self {
+            cluster,
+            seal: Seal::new(secret, KEYS),
+            seams,
+            root: root.map(Arc::from),
+            audit,
+            day_ms: DAY_MS,
+            ownership: Ownership::default(),
+        }
     }
 
     /// With days of lifecycle rules that last so many milliseconds.
     pub fn with_day(self, day_ms: u64) -> Self {
         Self { day_ms, ..self }
+    }
+
+    /// With this object ownership for buckets that it makes.
+    pub fn with_ownership(self, ownership: Ownership) -> Self {
+        Self { ownership, ..self }
     }
 
     /// How long a day is in lifecycle rules, milliseconds.
@@ -212,7 +228,7 @@ impl Access {
             placement: Placement::default(),
             tags: Vec::new(),
             lock: false,
-            documents: Vec::new(),
+            documents: Ownership::documents(None, self.ownership, &Acl::private(owner)),
         };
         self.bucket_answer(name, create).await
     }

@@ -198,7 +198,14 @@ pub const KEYS: &[Key] = &[
         "URL or FILE",
         "",
         GATEWAY,
-        "The provider's keys: an http:// URL or a file. Default: where the issuer's discovery document says."
+        "The provider's keys: a URL (http or https) or a file. Default: where the issuer's discovery document says."
+    ),
+    key!(
+        "oidc-ca",
+        "FILE",
+        "",
+        GATEWAY,
+        "Authorities (PEM) that a provider with https is believed by. Default: those of the system."
     ),
     key!(
         "provision",
@@ -226,8 +233,8 @@ pub const KEYS: &[Key] = &[
         "default-object-ownership",
         "OWNERSHIP",
         "BucketOwnerEnforced",
-        GATEWAY,
-        "What a bucket made through this gateway gets when its maker does not say: `BucketOwnerEnforced` (access control lists count for nothing), \
+        RUNNING,
+        "What a bucket made through this process gets when its maker does not say: `BucketOwnerEnforced` (access control lists count for nothing), \
          `BucketOwnerPreferred` or `ObjectWriter`."
     ),
     key!(

@@ -94,6 +94,8 @@ pub struct Config {
     pub s3_domains: Vec<String>,
     /// The identity provider.
     pub oidc: Option<OidcConfig>,
+    /// Who vouches for it where it speaks https; `None`: the system's authorities.
+    pub oidc_ca: Option<PathBuf>,
     /// What to apply at start.
     pub provision: Option<PathBuf>,
     /// Where the audit log goes; `None`: into the process's log.
@@ -359,7 +361,7 @@ impl Reader<'_> {
         let Some((_, issuer)) = self.set("oidc-issuer") else { return Ok(None) };
         let jwks = match self.set("oidc-jwks") {
             None => Jwks::Discovered,
-            Some((_, url)) if url.starts_with("http://") => Jwks::Url(url.to_owned()),
+            Some((_, url)) if url.starts_with("http://") || url.starts_with("https://") => Jwks::Url(url.to_owned()),
             Some((name, path)) => {
                 let path = PathBuf::from(path);
                 let unreadable = |error| ConfigError::Unreadable { name: name.clone(), path: path.clone(), error };
@@ -603,6 +605,7 @@ impl Config {
             region: from.text("region"),
             s3_domains: from.list("s3-domains"),
             oidc: from.oidc()?,
+            oidc_ca: from.path("oidc-ca"),
             provision: from.path("provision"),
             audit_log: from.path("audit-log"),
             trusted_proxies: from.networks("trusted-proxies")?,

@@ -35,7 +35,7 @@ pub use dial::{Dialer, TlsNet, server_name, unverified};
 pub use explain::certificate;
 pub use material::{Material, TlsError, certificates, facts};
 pub use reload::Tls;
-pub use trust::authorities;
+pub use trust::{authorities, system_authorities};
 
 const VERSIONS: &[&SupportedProtocolVersion] = &[&TLS13, &TLS12];
 

@@ -23,6 +23,18 @@ pub fn authorities(sources: &Sources, path: &Path) -> Result<Arc<RootCertStore>,
     Ok(Arc::new(roots))
 }
 
+/// Where distributions keep the authorities that programs believe: Debian, Red Hat, and openSUSE.
+const SYSTEM: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
+
+/// The system's authorities; `None` where it has none. Those that cannot be read are left out.
+pub fn system_authorities(sources: &Sources) -> Option<Arc<RootCertStore>> {
+    let found = SYSTEM.iter().find_map(|path| certificates(sources, Path::new(path)).ok())?;
+    let mut roots = RootCertStore::empty();
+    let (good, _) = roots.add_parsable_certificates(found);
+    (good > 0).then(|| Arc::new(roots))
+}
+
 /// Believes peers whose certificate the authorities have signed. Authorities that issue for services (OpenShift's
 /// service CA) mark their certificates for servers only; a node dials with the certificate that it serves with, so such
 /// a mark is good enough: that it is a node, and of this cluster, the proof of the secret shows.

@@ -4,12 +4,15 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use holdfast_tests::client::raw::{Call, Raw, Reply};
 use holdfast_tests::client::sign::Keys;
 use holdfast_tests::cluster::{Cluster, Options};
 use holdfast_tests::failure::{Failure, on_cluster};
 use holdfast_tests::wait;
 use http::Method;
+use md5::{Digest, Md5};
 use serde_json::Value;
 
 type Test = Result<(), Failure>;
@@ -222,6 +225,7 @@ tags = { team = "reports" }
     let env = vec![
         ("HOLDFAST_PROVISION".to_owned(), path.display().to_string()),
         ("HOLDFAST_AUDIT_LOG".to_owned(), audit.display().to_string()),
+        ("HOLDFAST_DEFAULT_OBJECT_OWNERSHIP".to_owned(), "ObjectWriter".to_owned()),
     ];
     on_cluster(Options { nodes: 1, shards: 1, env, ..Options::default() }, async |cluster| -> Test {
         let cara = Keys { access: "AKIACARACARACARACARA".into(), secret: "a-secret-that-cara-knows".into() };
@@ -231,6 +235,19 @@ tags = { team = "reports" }
         must(call(cluster, 0, &cara, get("reports", "q1")).await?.status == 200, "so may cara")?;
         let refused = call(cluster, 0, &cara, put("reports", "q1")).await?;
         must(code(&refused) == "AccessDenied", refused.text())?;
+        let keys = "<Delete><Object><Key>q1</Key></Object><Object><Key>none</Key></Object></Delete>";
+        let md5 = STANDARD.encode(Md5::digest(keys));
+        let delete = Call::bucket(Method::POST, "reports").query("delete", "").header("content-md5", md5).body(keys);
+        let bulk = call(cluster, 0, &cara, delete).await?;
+        must(bulk.status == 200 && bulk.text().matches("AccessDenied").count() == 2, bulk.text())?;
+
+        // Buckets that were made by the file or by a command own their objects as the configuration says.
+        holdfast(cluster, 0, &["bucket", "create", "commanded"]).await?;
+        for bucket in ["reports", "commanded"] {
+            let list = Call::bucket(Method::PUT, bucket).query("acl", "").header("x-amz-acl", "authenticated-read");
+            let set = call(cluster, 0, &root, list).await?;
+            must(set.status == 200, set.text())?;
+        }
 
         let path = path.display().to_string();
         let again = holdfast(cluster, 0, &["provision", &path]).await?;
@@ -252,6 +269,9 @@ tags = { team = "reports" }
         must(refusal["source"] == "127.0.0.1" && refusal["resource"] == "/reports/q1", refusal.to_string())?;
         must(refusal["why"].as_str().is_some_and(|why| why.contains("nothing allows it")), refusal.to_string())?;
         must(refusal["request_id"].as_str() == refused.header("x-amz-request-id"), refusal.to_string())?;
+        let keys: Vec<_> = lines.iter().filter(|line| line["what"] == "DeleteObjects").collect();
+        must(keys.len() == 2 && keys.iter().all(|line| line["result"] == "refused"), text.clone())?;
+        must(keys[0]["resource"] == "/reports/q1" && keys[0]["status"] == 403, keys[0].to_string())?;
         must(found("provision", "done").is_some(), text.clone())?;
         must(!text.contains(&cara.secret), "no secrets in the log")
     })

@@ -12,6 +12,7 @@ use aws_sdk_s3::types::{
     LifecycleExpiration, LifecycleRule, LifecycleRuleFilter, NoncurrentVersionExpiration, ObjectLockMode, Tag,
     Transition, TransitionStorageClass, VersioningConfiguration,
 };
+use futures::{StreamExt, TryStreamExt};
 use holdfast_tests::client::sdk::{self, Options as Sdk};
 use holdfast_tests::cluster::{Cluster, Options};
 use holdfast_tests::failure::{Failure, on_cluster};
@@ -170,6 +171,65 @@ async fn versions_and_markers_expire_but_locks_hold() {
         until_held(&s3, &[("few", 1, 0), ("locked", 2, 0), ("many", 3, 0)]).await?;
         set(&s3, vec![rule("all", "few").expiration(days(1))]).await?;
         until_held(&s3, &[("few", 1, 1), ("locked", 2, 0), ("many", 3, 0)]).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_expires_twice_while_leaders_change_and_die() {
+    const OBJECTS: usize = 600;
+    on_cluster(Options { shards: 1, ..options() }, async |cluster| -> Test {
+        let s3 = client(cluster, 0);
+        s3.create_bucket().bucket(BUCKET).send().await?;
+        let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+        s3.put_bucket_versioning().bucket(BUCKET).versioning_configuration(enabled).send().await?;
+        // Each object has one version, and gets one delete marker when it expires: a second would be seen.
+        let puts = (0..OBJECTS).map(|at| {
+            let s3 = s3.clone();
+            async move { put(&s3, &format!("k/{at:04}"), None).await.map(|_| ()) }
+        });
+        futures::stream::iter(puts).buffer_unordered(16).try_collect::<Vec<_>>().await?;
+        set(&s3, vec![rule("all", "k/").expiration(days(1))]).await?;
+        let (begun, mut changes, mut killed) = (std::time::Instant::now(), 0, false);
+        loop {
+            // All of them at once, page by page.
+            let (mut versions, mut markers) = (0, 0);
+            let mut pages = s3.list_object_versions().bucket(BUCKET).into_paginator().send();
+            while let Some(page) = pages.next().await {
+                let page = page?;
+                versions += page.versions().len();
+                markers += page.delete_markers().len();
+            }
+            assert_eq!(versions, OBJECTS, "no version goes");
+            assert!(markers <= OBJECTS, "{markers} markers of {OBJECTS} objects");
+            if markers == OBJECTS && changes > 1 {
+                break;
+            }
+            assert!(begun.elapsed() < 2 * WITHIN, "{markers} of {OBJECTS} have expired");
+            let leader = cluster.leader(1, WITHIN).await?;
+            if markers > 0 && !killed {
+                killed = true;
+                cluster.node(leader).kill();
+                cluster.node(leader).start()?;
+                cluster.node_ready(leader).await?;
+            } else {
+                let next = format!("n{}", (leader + 1) % 3 + 1);
+                // Refused while the one that it is to be has not caught up: then the next time.
+                let _ = cluster.transfer(1, &next, 0).await;
+            }
+            changes += 1;
+        }
+        // And nothing more comes.
+        tokio::time::sleep(2 * DAY).await;
+        let mut markers = std::collections::BTreeSet::new();
+        let mut pages = s3.list_object_versions().bucket(BUCKET).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            for marker in page?.delete_markers() {
+                assert!(markers.insert(marker.key().unwrap_or_default().to_owned()), "two markers of {marker:?}");
+            }
+        }
+        assert_eq!(markers.len(), OBJECTS);
+        Ok(())
     })
     .await;
 }

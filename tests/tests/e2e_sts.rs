@@ -1,4 +1,4 @@
-//! Keys for a while: a service account's token, signed by a provider whose keys a local server gives out, and `aws sts`
+//! Keys for a while: a service account's token, signed by a provider whose keys a local server gives out over https, and `aws sts`
 //! become sessions that may do what their role may, as long as they last.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it tests real processes")]
 
@@ -9,15 +9,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use holdfast_tests::client::raw::{Call, Raw, Reply};
 use holdfast_tests::client::sign::Keys;
 use holdfast_tests::client::{plain, xml};
-use holdfast_tests::cluster::{Cluster, Options};
+use holdfast_tests::cluster::{Cluster, Options, binary};
 use holdfast_tests::failure::{Failure, on_cluster};
 use holdfast_tests::wait;
 use http::Method;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 type Test = Result<(), Failure>;
 
@@ -27,34 +26,69 @@ fn must(holds: bool, what: impl Into<String>) -> Test {
     if holds { Ok(()) } else { Err(Failure::new(what)) }
 }
 
-/// An identity provider: a key, and a server that gives out its public half.
+/// Serves one file over TLS, on a port that it prints.
+const SERVER: &str = r#"
+import http.server, ssl, sys
+text = open(sys.argv[1], "rb").read()
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[2], sys.argv[3])
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"#;
+
+/// An identity provider's key.
 struct Provider {
     key: EcdsaKeyPair,
+}
+
+/// A server that gives out a provider's public key over https, and whom to believe it.
+struct Server {
     url: String,
-    server: tokio::task::JoinHandle<()>,
+    authority: String,
+    _dir: tempfile::TempDir,
+    _process: tokio::process::Child,
+}
+
+impl Server {
+    async fn start(provider: &Provider) -> Result<Self, Failure> {
+        let dir = tempfile::TempDir::with_prefix("holdfast-oidc-")?;
+        let (keys, certs) = (dir.path().join("jwks"), dir.path().join("certs"));
+        std::fs::write(&keys, provider.set().to_string())?;
+        let mut init = tokio::process::Command::new(binary::find()?);
+        let made = init.args(["certs", "init"]).arg(&certs).args(["--name", "idp"]).output().await?;
+        must(made.status.success(), String::from_utf8_lossy(&made.stderr))?;
+        let mut server = tokio::process::Command::new("python3");
+        server.args(["-c", SERVER]).arg(&keys).arg(certs.join("idp.crt")).arg(certs.join("idp.key"));
+        let mut process = server.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn()?;
+        let mut lines = BufReader::new(process.stdout.take().ok_or_else(|| Failure::new("no output"))?).lines();
+        let port = lines.next_line().await?.ok_or_else(|| Failure::new("the server did not start"))?;
+        let authority = certs.join("ca.crt").display().to_string();
+        Ok(Self { url: format!("https://127.0.0.1:{port}/jwks"), authority, _dir: dir, _process: process })
+    }
 }
 
 impl Provider {
-    async fn start() -> Self {
+    fn new() -> Self {
         let random = SystemRandom::new();
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).expect("a key");
         let key =
             EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random).expect("a key");
-        let point = key.public_key().as_ref();
+        Self { key }
+    }
+
+    /// Its public half, as a set of keys.
+    fn set(&self) -> Value {
+        let point = self.key.public_key().as_ref();
         let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..]));
-        let set = json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": "k", "use": "sig", "x": x, "y": y }] });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}/jwks", listener.local_addr().expect("an address"));
-        let body = set.to_string();
-        let server = tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let mut head = [0; 4096];
-                let _ = stream.read(&mut head).await;
-                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-                let _ = stream.write_all(answer.as_bytes()).await;
-            }
-        });
-        Self { key, url, server }
+        json!({ "keys": [{ "kty": "EC", "crv": "P-256", "kid": "k", "use": "sig", "x": x, "y": y }] })
     }
 
     fn token(&self, subject: &str, audience: &str) -> String {
@@ -64,12 +98,6 @@ impl Provider {
         let message = format!("{}.{}", part(json!({ "alg": "ES256", "kid": "k" })), part(claims));
         let signature = self.key.sign(&SystemRandom::new(), message.as_bytes()).expect("a signature");
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
-    }
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        self.server.abort();
     }
 }
 
@@ -100,11 +128,13 @@ async fn holdfast(cluster: &Cluster, args: &[&str]) -> Result<Value, Failure> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn service_accounts_and_users_take_on_roles() {
-    let provider = Provider::start().await;
+    let provider = Provider::new();
+    let server = Server::start(&provider).await.unwrap_or_else(|failure| panic!("{failure}"));
     let env = vec![
         ("HOLDFAST_OIDC_ISSUER".to_owned(), ISSUER.to_owned()),
         ("HOLDFAST_OIDC_AUDIENCE".to_owned(), "holdfast".to_owned()),
-        ("HOLDFAST_OIDC_JWKS".to_owned(), provider.url.clone()),
+        ("HOLDFAST_OIDC_JWKS".to_owned(), server.url.clone()),
+        ("HOLDFAST_OIDC_CA".to_owned(), server.authority.clone()),
         ("HOLDFAST_DEFAULT_BUCKETS".to_owned(), "data".to_owned()),
     ];
     on_cluster(Options { nodes: 1, shards: 1, env, ..Options::default() }, async |cluster| -> Test {
@@ -157,7 +187,7 @@ async fn service_accounts_and_users_take_on_roles() {
         for (token, more, code) in [
             (provider.token("system:serviceaccount:other:app", "holdfast"), "", "AccessDenied"),
             (provider.token("system:serviceaccount:team:app", "other"), "", "InvalidIdentityToken"),
-            (Provider::start().await.token("system:serviceaccount:team:app", "holdfast"), "", "InvalidIdentityToken"),
+            (Provider::new().token("system:serviceaccount:team:app", "holdfast"), "", "InvalidIdentityToken"),
             (token.clone(), "&DurationSeconds=7200", "ValidationError"),
             (token.clone(), "&PolicyArns.member.1.arn=x", "ValidationError"),
         ] {

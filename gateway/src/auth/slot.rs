@@ -14,6 +14,8 @@ pub struct Found {
     pub who: Option<Who>,
     /// What was refused, and why.
     pub refused: Option<Refused>,
+    /// Keys of a bulk delete that were refused, although the answer as a whole is a success.
+    pub refused_keys: Vec<String>,
     /// The caller may not learn whether a key exists.
     pub hides_missing: bool,
 }

@@ -5,13 +5,13 @@ use s3s::dto::{
     DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETagCondition,
     Error, ObjectIdentifier,
 };
-use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::answer::written;
 use super::put::unexpected;
 use super::request::{Named, key, modes, named_version};
 use super::{S3Service, condition};
-use crate::auth::Forbidden;
+use crate::auth::{Forbidden, Slot};
 use crate::router::RouteError;
 
 /// Keys of one DeleteObjects.
@@ -90,6 +90,7 @@ pub async fn objects(
     let mut answers = s3.router.delete_many(&bucket, modes, asked, bypass_governance).await.into_iter();
     let mut output = DeleteObjectsOutput::default();
     let quiet = input.delete.quiet.unwrap_or(false);
+    let slot = req.extensions.get::<Slot>();
     for (object, verdict) in named.into_iter().zip(verdicts) {
         match verdict.unwrap_or_else(|| outcome(answers.next())) {
             Ok(_) if quiet => {}
@@ -99,12 +100,17 @@ pub async fn objects(
                 delete_marker: deleted.marker.then_some(true),
                 delete_marker_version_id: deleted.version.filter(|_| deleted.marker).map(|version| version.to_string()),
             }),
-            Err(error) => output.errors.get_or_insert_default().push(Error {
-                code: Some(error.code().as_str().to_owned()),
-                message: error.message().map(str::to_owned),
-                key: Some(object.key),
-                version_id: object.version_id,
-            }),
+            Err(error) => {
+                if let (S3ErrorCode::AccessDenied, Some(slot)) = (error.code(), slot) {
+                    slot.note(|found| found.refused_keys.push(object.key.clone()));
+                }
+                output.errors.get_or_insert_default().push(Error {
+                    code: Some(error.code().as_str().to_owned()),
+                    message: error.message().map(str::to_owned),
+                    key: Some(object.key),
+                    version_id: object.version_id,
+                });
+            }
         }
     }
     Ok(S3Response::new(output))
@@ -134,7 +140,6 @@ fn outcome(answer: Option<Result<Deleted, RouteError>>) -> S3Result<Deleted> {
 #[cfg(test)]
 mod tests {
     use holdfast_wire::id::VersionId;
-    use s3s::S3ErrorCode;
 
     use super::*;
 

@@ -48,10 +48,25 @@ pub enum Jwks {
     Given(KeySet),
 }
 
+/// How providers are reached.
+#[derive(Clone)]
+pub struct Nets {
+    /// Where their URLs are http.
+    pub plain: Arc<dyn Net>,
+    /// Where they are https: connections are TLS. `None`: no authorities are known.
+    pub https: Option<Arc<dyn Net>>,
+}
+
+impl std::fmt::Debug for Nets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Nets").field("https", &self.https.is_some()).finish_non_exhaustive()
+    }
+}
+
 /// A provider.
 pub struct Provider {
     config: OidcConfig,
-    net: Arc<dyn Net>,
+    nets: Nets,
     kept: Mutex<Option<Kept>>,
     fetching: tokio::sync::Mutex<()>,
 }
@@ -70,9 +85,9 @@ struct Discovery {
 }
 
 impl Provider {
-    /// The provider of `config`, reached through `net`.
-    pub fn new(config: OidcConfig, net: Arc<dyn Net>) -> Self {
-        Self { config, net, kept: Mutex::new(None), fetching: tokio::sync::Mutex::new(()) }
+    /// The provider of `config`, reached through `nets`.
+    pub fn new(config: OidcConfig, nets: Nets) -> Self {
+        Self { config, nets, kept: Mutex::new(None), fetching: tokio::sync::Mutex::new(()) }
     }
 
     /// What policies call it: the issuer without its scheme.
@@ -148,12 +163,15 @@ impl Provider {
 
     async fn get_slowly(&self, url: &str) -> Result<Bytes, String> {
         let uri: Uri = url.parse().map_err(|_| "not a URL".to_owned())?;
-        if uri.scheme_str() != Some("http") {
-            return Err("only http:// can be fetched".to_owned());
-        }
+        let (net, port) = match (uri.scheme_str(), &self.nets.https) {
+            (Some("http"), _) => (&self.nets.plain, 80),
+            (Some("https"), Some(net)) => (net, 443),
+            (Some("https"), None) => return Err("no authorities are known: set oidc-ca".to_owned()),
+            _ => return Err("only http:// and https:// can be fetched".to_owned()),
+        };
         let authority = uri.authority().ok_or("not a URL")?.clone();
-        let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80));
-        let stream = self.net.connect(&address).await.map_err(|error| error.to_string())?;
+        let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(port));
+        let stream = net.connect(&address).await.map_err(|error| error.to_string())?;
         let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         let path = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let request = Request::get(path).header(header::HOST, authority.as_str()).header(header::CONNECTION, "close");

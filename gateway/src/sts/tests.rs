@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::jwt::{BadToken, KeySet, verify};
-use super::oidc::{Jwks, OidcConfig};
+use super::oidc::{Jwks, Nets, OidcConfig};
 use super::*;
 
 /// A key of 2048 bits that was forgotten after it had signed [`RSA_TOKEN`].
@@ -124,7 +124,7 @@ async fn keys_are_fetched_once_and_anew_when_one_is_unknown() {
     let (documents, served) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
     let server = tokio::spawn(serve(listener, documents.clone(), served.clone()));
     let config = OidcConfig { issuer: ISSUER.to_owned(), audiences: vec!["holdfast".to_owned()], jwks: Jwks::Url(url) };
-    let provider = Provider::new(config, Arc::new(TcpNet));
+    let provider = Provider::new(config, Nets { plain: Arc::new(TcpNet), https: None });
     assert_eq!(provider.name(), "kubernetes.default.svc");
     let (one, two) = (Signer::new("one"), Signer::new("two"));
     let failed = provider.verify(&one.sign(&claims()), 1_500_000).await.unwrap_err();
