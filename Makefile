@@ -51,13 +51,16 @@ fix: toolchain
 	cargo fmt --all
 	cargo clippy --workspace --all-targets --locked --fix --allow-dirty --allow-staged
 
-# rclone, restic and s3fs come from the distribution, Terraform or OpenTofu from wherever it is, the others from PyPI.
+# rclone, restic, s3fs, the AWS CLI's version 2 and the AWS SDK for Go come from the distribution, the SDK for JavaScript from npm
+# where there is Node.js, Terraform or OpenTofu from wherever it is, the others from PyPI.
 compat: toolchain tools
 	cargo build --locked -p holdfast
 	python3 -m venv "$(TOOLS)/compat"
-	"$(TOOLS)/compat/bin/python" -m pip install --quiet --disable-pip-version-check awscli boto3 s3cmd duckdb duckdb-extensions duckdb-extension-httpfs deltalake pyarrow
-	command -v restic >/dev/null && command -v rclone >/dev/null && command -v s3fs >/dev/null || $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y --no-install-recommends rclone restic s3fs
-	PATH="$(TOOLS)/compat/bin:$$PATH" python3 tests/compat/matrix.py --binary "$$CARGO_TARGET_DIR/debug/holdfast" --write docs/s3-compatibility.md
+	"$(TOOLS)/compat/bin/python" -m pip install --quiet --disable-pip-version-check awscli boto3 s3cmd duckdb duckdb-extensions duckdb-extension-httpfs deltalake pyarrow "pyiceberg[pyarrow,sql-sqlite]"
+	for tool in restic rclone s3fs go /usr/bin/aws; do command -v $$tool >/dev/null || missing=1; done; [ -d /usr/share/gocode/src/github.com/aws/aws-sdk-go-v2 ] || missing=1; \
+	  [ -z "$${missing:-}" ] || $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y --no-install-recommends rclone restic s3fs awscli golang-go golang-github-aws-aws-sdk-go-v2-dev
+	! command -v npm >/dev/null || npm install --silent --no-audit --no-fund --prefix "$(TOOLS)/compat-node" @aws-sdk/client-s3 @aws-sdk/lib-storage @aws-sdk/s3-presigned-post @aws-sdk/s3-request-presigner
+	COMPAT_NODE_MODULES="$(TOOLS)/compat-node/node_modules" PATH="$(TOOLS)/compat/bin:$$PATH" python3 tests/compat/matrix.py --binary "$$CARGO_TARGET_DIR/debug/holdfast" --write docs/s3-compatibility.md
 
 prove: toolchain tools
 	cargo build --workspace --locked --features holdfast-tests/planted-faults --bins
