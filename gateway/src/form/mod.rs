@@ -79,7 +79,7 @@ impl Judge {
         let plain = plain::Plain::of(&fields, file.len, self.random.as_ref())?;
         let text = |text: String| HeaderValue::try_from(text).map_err(|_| malformed());
         parts.headers.insert(header::CONTENT_TYPE, text(plain.content_type())?);
-        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(plain.len()));
+        parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(plain.length()));
         // What a form says of its body stands in its fields.
         for name in ["x-amz-trailer", "x-amz-sdk-checksum-algorithm", "content-encoding"] {
             parts.headers.remove(name);

@@ -93,7 +93,7 @@ impl Plain {
     }
 
     /// Its length in bytes.
-    pub fn len(&self) -> u64 {
+    pub fn length(&self) -> u64 {
         (self.head.len() + self.tail().len()) as u64 + self.file
     }
 

@@ -57,7 +57,7 @@ async fn plain(fields: &[(&str, &str)], file: &str) -> Result<(Vec<(String, Stri
     let (read_fields, found) = read(&head("edge", &body), s3s::Body::from(body.clone())).await?;
     assert_eq!(found.len, file.len() as u64);
     let plain = Plain::of(&read_fields, found.len, &Sevens)?;
-    let (kind, len) = (plain.content_type(), plain.len());
+    let (kind, len) = (plain.content_type(), plain.length());
     let bytes = plain.body(found.stream).collect().await.unwrap().to_bytes();
     assert_eq!(bytes.len() as u64, len, "the length that is declared");
     let mut parts = head("edge", "");

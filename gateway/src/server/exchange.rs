@@ -339,7 +339,7 @@ async fn dispatch(
         }
         return response;
     }
-    explained(Failure::Error(response), &signed, completion, report)
+    explained(Failure::Error(Box::new(response)), &signed, completion, report)
 }
 
 /// Why a request failed.
@@ -347,7 +347,7 @@ enum Failure {
     /// It was refused here.
     Refusal(Refusal),
     /// It was answered with an error.
-    Error(Response<s3s::Body>),
+    Error(Box<Response<s3s::Body>>),
 }
 
 /// A form's body is judged here, and s3s gets what remains of it.
@@ -366,7 +366,7 @@ async fn judged(
         Ok(body) => Ok(body),
         Err(Rejected::Refused(refusal)) => Err(Failure::Refusal(refusal)),
         Err(Rejected::Key(error)) => match error.to_http_response() {
-            Ok(response) => Err(Failure::Error(response)),
+            Ok(response) => Err(Failure::Error(Box::new(response))),
             Err(error) => {
                 tracing::error!(id = %completion.id, %error, "an error could not be written");
                 Err(Failure::Refusal(Refusal::access_denied("Access Denied", Cause::Credentials)))
@@ -384,7 +384,7 @@ fn explained(failure: Failure, signed: &Signed, completion: &Completion, report:
     let refusal = match (report.and_then(|report| blame(status, report, signed)), failure) {
         (Some(blamed), _) => blamed,
         (None, Failure::Refusal(refusal)) => refusal,
-        (None, Failure::Error(response)) => return complete(response, signed, completion, report),
+        (None, Failure::Error(response)) => return complete(*response, signed, completion, report),
     };
     completion.shared.metrics.refused(refusal.cause);
     refuse(&refusal, completion)
