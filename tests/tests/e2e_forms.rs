@@ -134,8 +134,12 @@ async fn forms_say_all_that_headers_say() {
         let answer = post(cluster, None, &[("key", "anonymous")], "x").await?;
         is(&answer, 403, "AccessDenied")?;
         done(cluster, sub(Method::PUT, "acl", "").header("x-amz-acl", "public-read-write")).await?;
-        let answer =
-            post(cluster, None, &[("key", "anonymous"), ("acl", "public-read"), ("tagging", tags)], "x").await?;
+        let answer = post(cluster, None, &[("key", "anonymous"), ("acl", "public-read")], "x").await?;
+        is(&answer, 204, "")?;
+        // No list grants anybody to tag.
+        let answer = post(cluster, None, &[("key", "anonymous"), ("tagging", tags)], "x").await?;
+        is(&answer, 403, "AccessDenied")?;
+        let answer = post(cluster, None, &[("key", "anonymous"), ("success_action_status", "204")], "x").await?;
         is(&answer, 204, "")?;
 
         for (fields, file, status, code) in [

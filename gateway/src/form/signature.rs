@@ -34,7 +34,9 @@ pub fn signed(fields: &Fields) -> Result<Option<Signed<'_>>, Refusal> {
     let token = fields.get("x-amz-security-token");
     let Some(signature) = fields.get("x-amz-signature") else {
         if fields.get("signature").is_some() || fields.get("awsaccesskeyid").is_some() {
-            return Err(credentials::unsupported_version());
+            let message =
+                "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
+            return Err(Refusal::access_denied(message, Cause::Credentials));
         }
         if fields.get("policy").is_some() || fields.get("x-amz-credential").is_some() {
             return Err(missing("X-Amz-Signature"));

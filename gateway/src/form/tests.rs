@@ -120,6 +120,6 @@ fn half_a_signature_is_none() {
     assert_eq!(code(Fields::default()), Ok(false));
     assert_eq!(code(Fields::from([("policy", "p")])), Err("InvalidArgument"));
     assert_eq!(code(Fields::from([("x-amz-signature", "s")])), Err("InvalidArgument"));
-    assert_eq!(code(Fields::from([("AWSAccessKeyId", "a"), ("signature", "s")])), Err("InvalidRequest"));
+    assert_eq!(code(Fields::from([("AWSAccessKeyId", "a"), ("signature", "s")])), Err("AccessDenied"));
     assert_eq!(code(Fields::from([("x-amz-security-token", "t")])), Err("InvalidToken"));
 }

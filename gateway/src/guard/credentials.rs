@@ -121,8 +121,7 @@ fn host_not_signed() -> Refusal {
     Refusal::access_denied(message, Cause::Credentials).with("HeadersNotSigned", "host")
 }
 
-/// 400 `InvalidRequest`: signature version 2.
-pub fn unsupported_version() -> Refusal {
+fn unsupported_version() -> Refusal {
     let message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
     Refusal::invalid_request(message, Cause::Credentials)
 }

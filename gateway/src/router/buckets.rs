@@ -82,8 +82,12 @@ impl BucketCache {
         let age = |bucket: &Bucket| (bucket.id, bucket.revision);
         let known = entries.by_name.get(&bucket.name);
         let unchecked = Fault::CacheUnchecked.is_planted();
-        if unchecked || entries.removals == removals && known.is_none_or(|known| age(&known.bucket) <= age(&bucket)) {
+        let newest = known.is_none_or(|known| age(&known.bucket) <= age(&bucket));
+        if unchecked || entries.removals == removals && newest {
             entries.by_name.insert(bucket.name.clone(), Entry { bucket, checked: now });
+        } else if newest {
+            // It cannot be kept, and what was known is older than it: the next request asks root.
+            entries.by_name.remove(&bucket.name);
         }
     }
 
@@ -248,5 +252,25 @@ impl Router {
     pub async fn change_bucket(&self, name: BucketName, change: BucketChange) -> Result<Arc<Bucket>, RouteError> {
         let request = self.core.request_id();
         self.core.changed_bucket(RootRequest::ChangeBucket { request, name, change }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::bucket;
+
+    #[test]
+    fn what_a_change_has_overtaken_is_not_used_although_another_bucket_was_removed_meanwhile() {
+        let (cache, now) = (BucketCache::default(), Instant::now());
+        let old = Arc::new(bucket(1, "bucket"));
+        cache.keep(old.clone(), cache.removals(), now);
+        let asked = cache.removals();
+        cache.forget(&"another".parse().unwrap(), None);
+        // An answer that is no newer says nothing new.
+        cache.keep(Arc::new(Bucket { revision: 0, ..(*old).clone() }), asked, now);
+        assert!(matches!(cache.look(&old.name, now), Cached::Fresh(_)));
+        cache.keep(Arc::new(Bucket { revision: 2, ..(*old).clone() }), asked, now);
+        assert!(matches!(cache.look(&old.name, now), Cached::Nothing));
     }
 }
