@@ -174,6 +174,11 @@ impl BlobStore {
         self.0.check_space()
     }
 
+    /// Bytes of the file system that it is on; 0 if that cannot be told.
+    pub fn disk_total(&self) -> u64 {
+        self.0.files.space(&self.0.dir).map_or(0, |space| space.total)
+    }
+
     /// What is to stay free of a file system of so many bytes.
     pub fn reserve(&self, total: u64) -> u64 {
         self.0.options.reserve.min(total / 20)

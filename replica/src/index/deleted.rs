@@ -1,10 +1,11 @@
-//! A look at what is kept of objects that are gone.
+//! Looks at what is kept of objects that are gone.
 
 use holdfast_wire::deleted::{DeletedObject, DeletedPage, ListDeleted};
 
 use super::IndexError;
+use super::apply::undelete;
 use super::engine::{Space, behind};
-use super::key::{self, Table};
+use super::key::{self, Expiry, Table, What};
 use super::record;
 use super::rows::{Rows, read};
 
@@ -38,4 +39,25 @@ pub fn page(rows: Rows<'_>, list: &ListDeleted) -> Result<DeletedPage, IndexErro
         });
     }
     Ok(page)
+}
+
+/// The time before which those went that must go for `bytes` to become free, oldest first; of the first `limit` at
+/// most. `None` if there are none.
+pub fn crowding(rows: Rows<'_>, bytes: u64, limit: usize) -> Result<Option<u64>, IndexError> {
+    let corrupt = || IndexError::Corrupt { table: Table::DeletedAt as u8 };
+    let times = key::table(Table::DeletedAt);
+    let (mut freed, mut before_ms) = (0, None);
+    for row in rows.range(Space::Records, &times, &behind(&times)).take(limit) {
+        let Expiry { time_ms, bucket, what } = key::read_expiry(&row?.0).ok_or_else(corrupt)?;
+        let What::Version(name, seq) = what else { return Err(corrupt()) };
+        let suffix = key::deleted(bucket, &name, seq);
+        let value = rows.get(&suffix)?.ok_or(IndexError::Corrupt { table: Table::Deleted as u8 })?;
+        let (_, object) = read(&suffix, record::decode_deleted(&value))?;
+        before_ms = Some(time_ms + 1);
+        freed += undelete::len(&object);
+        if freed >= bytes {
+            break;
+        }
+    }
+    Ok(before_ms)
 }

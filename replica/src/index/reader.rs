@@ -12,6 +12,7 @@ use holdfast_wire::request::{GetObject, ListObjects, ListPage, ListUploads, List
 use holdfast_wire::usage::Share;
 
 use super::IndexError;
+use super::apply::undelete::AT_ONCE;
 use super::deleted;
 use super::due;
 use super::engine::{Space, View, behind};
@@ -114,6 +115,12 @@ impl Reader {
         let to = key::timed_from(Table::DeletedAt, before_ms);
         let first = self.rows().range(Space::Records, &key::table(Table::DeletedAt), &to).next();
         Ok(first.transpose()?.is_some())
+    }
+
+    /// The time before which objects went that must be forgotten for `bytes` to become free, oldest first; of as many
+    /// as one command forgets.
+    pub fn crowding(&self, bytes: u64) -> Result<Option<u64>, IndexError> {
+        deleted::crowding(self.rows(), bytes, AT_ONCE)
     }
 
     /// Whether not all that a bucket held before its rules is in the expiry index yet.

@@ -30,6 +30,8 @@ const AFRESH_EVERY: u64 = 240;
 /// Rows and files looked at in one go.
 const PAGE: usize = 1000;
 
+/// What can be brought back takes this part of the disk at most, one of so many: beyond, the oldest goes first.
+const KEPT_PART: u64 = 20;
 /// Between two commands of one look: clients go first.
 const PAUSE: Duration = Duration::from_millis(20);
 /// How long one look may propose commands that let go of objects.
@@ -103,20 +105,29 @@ pub async fn run(host: Arc<Host>) {
     }
 }
 
-/// Lets go of objects that have been gone for longer than they are kept; of all of them where a member's disk is nearly
-/// full: whoever deletes there needs the room.
+/// Lets go of objects that have been gone for longer than they are kept; of the oldest where all that is kept takes more
+/// than its part of the disk; and of all of them where a member's disk is nearly full: whoever deletes there needs the
+/// room.
 async fn forget(host: &Host, group: &Group) -> Result<(), String> {
     let full = host.blobs().check_space().is_err() || a_member_is_full(host, group);
     let grace = if full { 0 } else { host.config().undelete.as_millis() as u64 };
-    let before_ms = host.seams().clock.unix_millis().saturating_sub(grace);
+    let overdue_ms = host.seams().clock.unix_millis().saturating_sub(grace);
+    let most = host.blobs().disk_total() / KEPT_PART / host.groups().len().max(1) as u64;
     let until = Instant::now() + FORGET_FOR;
-    while group.index().reader().is_forgettable(before_ms).map_err(|error| error.to_string())? && Instant::now() < until
-    {
-        let kept = group.index().kept().objects;
+    while Instant::now() < until {
+        let (kept, reader) = (group.index().kept(), group.index().reader());
+        let crowding = match kept.bytes.saturating_sub(most) {
+            0 => None,
+            excess => reader.crowding(excess).map_err(|error| error.to_string())?,
+        };
+        let before_ms = crowding.unwrap_or(0).max(overdue_ms);
+        if !reader.is_forgettable(before_ms).map_err(|error| error.to_string())? {
+            break;
+        }
         let deadline = Instant::now() + Duration::from_secs(5);
         let forgotten = group.propose(None, Command::Forget { before_ms }, AckMode::Majority, deadline).await;
         forgotten.map_err(|error| error.to_string())?;
-        let gone = kept.saturating_sub(group.index().kept().objects);
+        let gone = kept.objects.saturating_sub(group.index().kept().objects);
         host.collected().forgotten.fetch_add(gone, Ordering::Relaxed);
         sleep(PAUSE).await;
     }

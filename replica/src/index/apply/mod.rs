@@ -11,7 +11,7 @@ mod multipart;
 mod object;
 mod quota;
 mod root;
-mod undelete;
+pub mod undelete;
 mod version;
 
 use std::sync::Arc;

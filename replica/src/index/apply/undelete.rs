@@ -92,6 +92,7 @@ fn remove(draft: &mut Draft<'_>, bucket: BucketId, key: &ObjectKey, leaving: Lea
     });
 }
 
-fn len(object: &Object) -> u64 {
+/// Bytes that are kept of an object.
+pub fn len(object: &Object) -> u64 {
     object.detail.pieces.iter().map(|piece| piece.len).sum()
 }

@@ -70,3 +70,39 @@ async fn what_is_gone_is_kept_until_its_time_is_over_and_then_its_bytes_go_every
     cluster.until("its bytes are gone from every disk", gone).await;
     assert_eq!(write(undelete()).await, WriteOutcome::Refused(Refusal::NotKept));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_can_be_brought_back_takes_a_bounded_part_of_the_disk_and_the_oldest_goes_first() {
+    const LEN: usize = 300_000;
+    let cluster = Cluster::start(3, busy()).await;
+    let bucket = cluster.create_bucket("photos").await.id;
+    let key = |number: u32| format!("a/{number}");
+    let group = cluster.shard_of(bucket, &key(0).parse().unwrap());
+    let groups = cluster.running().next().unwrap().inner.host().unwrap().groups().len() as u64;
+    // Room for five in each group, and a little.
+    let most = 5 * LEN as u64 + 1000;
+    (0..3).for_each(|at| cluster.disks[at].set_capacity(most * groups * 20));
+    for number in 0..9 {
+        cluster.put_blob(bucket, &key(number), Bytes::from(vec![number as u8; LEN])).await;
+        let keys = vec![DeleteKey::current(key(number).parse().unwrap(), Default::default())];
+        let write = Write::Delete { bucket, keys, bypass_governance: false };
+        let request = RequestId(OsRandom.next_u128());
+        cluster.ask(Request::Write(WriteRequest { group, request, ack: None, deadline_ms: 3000, write })).await;
+        sleep(Duration::from_millis(5)).await;
+    }
+    let member = |at: usize| cluster.nodes[at].as_ref()?.inner.host().ok()?.group(group).ok();
+    let kept = || (0..3).all(|at| member(at).is_some_and(|member| member.index().kept().bytes == 5 * LEN as u64));
+    cluster.until("five are kept", kept).await;
+    // Many rounds later, too.
+    sleep(Duration::from_secs(3)).await;
+    assert!(kept());
+    for (number, expected) in [(3, false), (4, true), (8, true)] {
+        let key = key(number).parse().unwrap();
+        let write = Write::Undelete(Undelete { bucket, key, seq: None, replace: false });
+        let request = RequestId(OsRandom.next_u128());
+        let write = WriteRequest { group, request, ack: None, deadline_ms: 3000, write };
+        let answer = cluster.ask(Request::Write(write)).await;
+        let back = matches!(answer, Response::Written { outcome: WriteOutcome::Stored { .. }, .. });
+        assert_eq!(back, expected, "object {number}: {answer:?}");
+    }
+}

@@ -406,7 +406,7 @@ impl Engine for Redis {
 
     /// The dump: rows in Redis are compared with their own checksums whenever they are read.
     fn stored(&self) -> Vec<Stored> {
-        let (files, path) = (self.shared.files.clone(), self.shared.dump.clone());
+        let (files, path) = (self.shared.files.clone(), self.shared.path.clone());
         let len = self.shared.dump_bytes.load(Ordering::Relaxed);
         let name = path.display().to_string();
         let verify = move || dump::each(&*files, &path, &mut |_| Ok(())).map(drop).map_err(|error| error.to_string());
