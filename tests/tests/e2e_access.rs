@@ -232,10 +232,11 @@ tags = { team = "reports" }
         everywhere(cluster, &cara, || Call::bucket(Method::GET, "reports"), "200").await?;
         let root = cluster.keys().clone();
         must(call(cluster, 0, &root, put("reports", "q1")).await?.status == 200, "the root key may")?;
+        must(call(cluster, 0, &root, put("reports", "q2")).await?.status == 200, "once more")?;
         must(call(cluster, 0, &cara, get("reports", "q1")).await?.status == 200, "so may cara")?;
         let refused = call(cluster, 0, &cara, put("reports", "q1")).await?;
         must(code(&refused) == "AccessDenied", refused.text())?;
-        let keys = "<Delete><Object><Key>q1</Key></Object><Object><Key>none</Key></Object></Delete>";
+        let keys = "<Delete><Object><Key>q1</Key></Object><Object><Key>q2</Key></Object></Delete>";
         let md5 = STANDARD.encode(Md5::digest(keys));
         let delete = Call::bucket(Method::POST, "reports").query("delete", "").header("content-md5", md5).body(keys);
         let bulk = call(cluster, 0, &cara, delete).await?;
