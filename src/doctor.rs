@@ -60,7 +60,7 @@ pub async fn examine(config: &Config, files: Arc<dyn Files>, net: &dyn Net, cloc
     let mut found = Vec::new();
     if config.role.has_replica() {
         found.extend(disk(&*files, &config.data));
-        found.extend(config.index.as_ref().map(|url| redis(url)));
+        found.extend(config.index.as_ref().map(redis));
     }
     found.push(time(&*clock));
     for peer in &config.peers {
