@@ -111,6 +111,36 @@ fn a_dump_holds_all_of_one_moment_while_writers_go_on() {
     });
 }
 
+#[test]
+fn a_view_shows_whole_batches_while_others_are_written() {
+    let (server, data) = (RedisServer::start(), tempfile::tempdir().unwrap());
+    let engine = open(&server, data.path(), 1).unwrap();
+    let pair = |number: u32| vec![put("a", &number.to_string()), put("z", &number.to_string())];
+    engine.write(pair(0), Durability::Buffered).unwrap();
+    std::thread::scope(|scope| {
+        let writing = scope.spawn(|| {
+            for number in 1..1500 {
+                let mut batch = pair(number);
+                batch.push(put(&format!("m{number}"), "x"));
+                engine.write(batch, Durability::Buffered).unwrap();
+            }
+        });
+        let mut views = 0;
+        while !writing.is_finished() {
+            let view = engine.snapshot();
+            let first = get(&*view, "a");
+            assert_eq!(first, get(&*view, "z"));
+            let rows: Vec<_> = view.range(Space::Records, b"", b"").map(Result::unwrap).collect();
+            let value = Bytes::from(first.unwrap());
+            assert_eq!((&rows[0].1, &rows[rows.len() - 1].1), (&value, &value));
+            assert_eq!((rows.len() - 2).to_string().as_bytes(), &value[..], "one row per batch");
+            views += 1;
+        }
+        assert!(views > 10, "{views} views");
+    });
+    assert_eq!(engine.stats().memory_bytes, 0, "nothing is kept for views that are closed");
+}
+
 /// What happens to a running engine's Redis, and what the engine says of it.
 #[test]
 fn a_redis_that_lost_something_while_it_was_used_is_believed_no_more() {
