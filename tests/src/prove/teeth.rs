@@ -47,9 +47,7 @@ pub fn finder(fault: Fault) -> Finder {
         Fault::OneReplica | Fault::PurgeUnmarked | Fault::AppliedTwice => Finder::Seeds(Scenario::Kill),
         Fault::LeaseUnchecked | Fault::StaleList => Finder::Seeds(Scenario::Partition),
         Fault::CorruptAsTorn => Finder::Seeds(Scenario::LogRot),
-        Fault::CollectsUploads => {
-            Finder::Test("node::tests::collecting::an_upload_without_its_entry_yet_is_nobodys_orphan")
-        }
+        Fault::CollectsUploads => Finder::Seeds(Scenario::Collect),
         Fault::TrailerUnsigned => Finder::Seeds(Scenario::Calm),
         Fault::SyncRetried => Finder::Seeds(Scenario::Disk),
         Fault::CacheUnchecked => {

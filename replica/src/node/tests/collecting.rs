@@ -12,19 +12,6 @@ fn busy() -> NodeConfig {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upload_without_its_entry_yet_is_nobodys_orphan() {
-    let cluster = Cluster::start(3, busy()).await;
-    let bucket = cluster.create_bucket("photos").await.id;
-    let bytes = Bytes::from(vec![7; 300_000]);
-    let blob = cluster.upload(bucket, "a/k", bytes.clone()).await;
-    // Sixty rounds of every node's collector, in simulated time.
-    sleep(Duration::from_secs(3)).await;
-    cluster.commit(bucket, "a/k", blob, bytes.len() as u64).await;
-    let found = cluster.get(0, bucket, "a/k", ReadMode::Strong).await;
-    assert!(found.is_ok_and(|found| found == Some(bytes)), "it was collected");
-}
-
-#[tokio::test(start_paused = true)]
 async fn what_is_gone_is_kept_until_its_time_is_over_and_then_its_bytes_go_everywhere() {
     let cluster = Cluster::start(3, busy()).await;
     let bucket = cluster.create_bucket("photos").await.id;
