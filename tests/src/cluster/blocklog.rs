@@ -183,3 +183,46 @@ impl Recording {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log with 512 bytes a sector: a write of `a` to sector 2, a flush, a discard of sector 2, a write of `b` to 3.
+    fn log(path: &Path) {
+        let entry = |to: u64, sectors: u64, flags: u64| {
+            let mut head: Vec<u8> = [to, sectors, flags, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
+            head.resize(512, 0);
+            head
+        };
+        let mut log: Vec<u8> = [MAGIC, 1, 4].iter().flat_map(|word| word.to_le_bytes()).collect();
+        log.extend(512u32.to_le_bytes());
+        log.resize(512, 0);
+        for part in
+            [entry(2, 1, 0), vec![b'a'; 512], entry(0, 0, FLUSH), entry(2, 1, DISCARD), entry(3, 1, 0), vec![b'b'; 512]]
+        {
+            log.extend(part);
+        }
+        std::fs::write(path, log).unwrap();
+    }
+
+    #[test]
+    fn a_disk_is_made_anew_as_far_as_wanted() {
+        let dir = tempfile::TempDir::new().unwrap();
+        log(&dir.path().join("log"));
+        let recording = Recording::read(&dir.path().join("log")).unwrap();
+        assert_eq!((recording.len(), recording.flushes()), (4, 1));
+        assert_eq!([0, 1, 2, 4].map(|upto| recording.safe(upto)), [0, 0, 2, 2]);
+        let path = dir.path().join("disk");
+        let sector = |at: usize| std::fs::read(&path).unwrap()[at * 512..][..512].to_vec();
+        let disk = File::options().create(true).truncate(true).read(true).write(true).open(&path).unwrap();
+        disk.set_len(4 * 512).unwrap();
+        recording.replay(&disk, 0..2, || true).unwrap();
+        assert_eq!((sector(2), sector(3)), (vec![b'a'; 512], vec![0; 512]));
+        let mut asked = 0;
+        recording.replay(&disk, 2..4, || (asked += 1, asked == 2).1).unwrap();
+        assert_eq!((sector(2), sector(3)), (vec![b'a'; 512], vec![b'b'; 512]), "the discard was not wanted");
+        recording.replay(&disk, 2..4, || true).unwrap();
+        assert_eq!(sector(2), vec![0; 512]);
+    }
+}

@@ -215,3 +215,6 @@ async fn carry(near: TcpStream, mut road: Road) {
     let mut resets = road.resets.clone();
     pump::Connection::new(near, there, back, &road.counts).run(&road.back, resets.changed()).await;
 }
+
+#[cfg(test)]
+mod tests;
