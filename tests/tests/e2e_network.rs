@@ -154,7 +154,7 @@ async fn a_node_that_dies_without_a_word_keeps_no_request_for_ever() {
             let (kept, began) = (proxy.counts().kept(), Instant::now());
             others.iter().for_each(|&other| proxy.set_both(NODES[victim], NODES[other], Weather::SHUT));
             cluster.node(victim).kill();
-            storm.goes_on(began + Duration::from_millis(100), 200).await?;
+            storm.goes_on(began + Duration::from_millis(100), 60).await?;
             let gap = storm.gaps(began).into_values().max().unwrap_or_default();
             let heals = Instant::now();
             proxy.heal();
@@ -182,7 +182,7 @@ async fn slow_narrow_and_torn_connections_lose_and_double_nothing() {
         let narrow = Weather { rate: Some(1_000_000), ..Weather::FINE };
         let bytewise = Weather { singly: 512, ..Weather::FINE };
         for (what, weather, operations) in
-            [("50 ± 20 ms", slow, 200), ("8 Mbit/s", narrow, 200), ("segments of one byte", bytewise, 40)]
+            [("50 ± 20 ms", slow, 100), ("8 Mbit/s", narrow, 100), ("segments of one byte", bytewise, 40)]
         {
             let mut gaps = Vec::new();
             for _ in 0..rounds(1) {
@@ -202,7 +202,7 @@ async fn slow_narrow_and_torn_connections_lose_and_double_nothing() {
                 proxy.reset();
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
-            storm.goes_on(began + Duration::from_secs(2), 200).await?;
+            storm.goes_on(began + Duration::from_secs(2), 100).await?;
             gaps.push(storm.gaps(began).into_values().max().unwrap_or_default());
             fault::counted("19", "connections reset in the middle", proxy.counts().reset() - before, "were reset")?;
         }

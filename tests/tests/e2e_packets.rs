@@ -27,7 +27,7 @@ async fn spell(
 ) -> Result<Duration, Failure> {
     let began = Instant::now();
     install(network)?;
-    storm.goes_on(began + Duration::from_secs(1), 200).await?;
+    storm.goes_on(began + Duration::from_secs(1), 60).await?;
     let gap = storm.gaps(began).into_values().max().unwrap_or_default();
     let dropped = network.dropped()?;
     network.heal()?;
@@ -70,7 +70,7 @@ async fn lost_packets_and_pulled_cables_lose_nothing_else() {
             let began = Instant::now();
             network.plug(victim, false)?;
             cluster.node(victim).kill();
-            storm.goes_on(began + Duration::from_millis(100), 200).await?;
+            storm.goes_on(began + Duration::from_millis(100), 60).await?;
             pulled.push(storm.gaps(began).into_values().max().unwrap_or_default());
             network.plug(victim, true)?;
             cluster.node(victim).start()?;

@@ -25,8 +25,10 @@ pub enum Through {
     Every,
 }
 
-/// Between two writes of a writer.
+/// Between two writes of a writer that is its group's only one.
 const PAUSE: Duration = Duration::from_millis(10);
+/// Likewise of one of many, which together leave the machine to those whom they measure.
+const PAUSE_OF_MANY: Duration = Duration::from_millis(30);
 
 /// The writers.
 pub struct Probes {
@@ -141,7 +143,7 @@ async fn probe(
             }
             _ => {}
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(if gateways.len() > 1 { PAUSE } else { PAUSE_OF_MANY }).await;
     }
 }
 
