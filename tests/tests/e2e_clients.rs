@@ -208,7 +208,10 @@ async fn a_gateway_that_dies_in_an_upload_leaves_nothing_partial() {
                 left => Err(format!("{left:?}")),
             };
             wait::until("uploads to be given up", Duration::from_secs(30), none).await?;
-            (0..3).for_each(|at| cluster.node(at).kill());
+            // Ended in order, so that the index has on disk what it names.
+            for at in 0..3 {
+                cluster.node(at).terminate(Duration::from_secs(30)).await?;
+            }
             nameless += orphans(cluster)?;
             for at in 0..3 {
                 cluster.node(at).start()?;
