@@ -115,6 +115,14 @@ mod tests {
     }
 
     #[test]
+    fn one_slow_sample_is_no_trend_and_fifty_are_a_factor_of_ten() {
+        let before = P95::default().estimate();
+        let slow = |count| (0..count).fold(P95::default(), |p95, _| p95.after(Duration::from_secs(1))).estimate();
+        assert!(slow(1) > before && slow(1) < before * 21 / 20, "{:?}", slow(1));
+        assert!(slow(50) > before * 9 && slow(50) < before * 11, "{:?}", slow(50));
+    }
+
+    #[test]
     fn the_wait_is_bounded_on_both_sides() {
         assert_eq!(fed((0..5000).map(|_| 100)).hedge_after(), DELAY_MIN);
         assert_eq!(fed((0..5000).map(|_| 9_000_000)).hedge_after(), DELAY_MAX);
