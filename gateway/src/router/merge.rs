@@ -296,4 +296,20 @@ mod tests {
         assert_eq!(order, [("a", 1, 9), ("a", 2, 1), ("a", 2, 2), ("b", 9, 9), ("c", 1, 1)]);
         assert!(merged.more && merged.prefixes.is_empty());
     }
+
+    #[test]
+    fn versions_and_uploads_stand_among_common_prefixes_by_their_keys() {
+        fn first<E: Entry>(entry: E, prefix: &str) -> (usize, usize) {
+            let of = |entries, prefixes| Page { entries, prefixes, more: false };
+            let pages = vec![of(vec![entry], Vec::new()), of(Vec::new(), vec![prefix.to_owned()])];
+            let merged = merge(pages, 1).unwrap();
+            assert!(merged.more, "the other one is left");
+            (merged.entries.len(), merged.prefixes.len())
+        }
+        let version = |key: &str| ListedVersion { key: key.to_owned(), latest: true, summary: summary() };
+        assert_eq!(first(version("b"), "a/"), (0, 1));
+        assert_eq!(first(version("b"), "c/"), (1, 0));
+        assert_eq!(first(upload("b", 1, 1), "a/"), (0, 1));
+        assert_eq!(first(upload("b", 1, 1), "c/"), (1, 0));
+    }
 }

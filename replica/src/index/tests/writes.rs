@@ -37,6 +37,20 @@ fn only_if(if_match: Option<&str>, if_none_match: Option<&str>) -> WriteConditio
 }
 
 #[test]
+fn a_copy_is_as_old_as_its_own_write_and_of_the_class_it_was_given() {
+    let (index, mut log) = ready();
+    let mut source = put_object("a", inline("hello"));
+    source.attributes.storage_class = Some("STANDARD_IA".to_owned());
+    log.apply(&index, 1_000, Command::Write(Write::Put(source)));
+    log.apply(&index, 9_000, copy(&index, "a", "b"));
+    let summary = |name: &str| index.object(BucketId(1), &key(name)).unwrap().unwrap().summary;
+    let (source, copied) = (summary("a"), summary("b"));
+    assert_eq!((source.modified_ms, copied.modified_ms), (1_000, 9_000));
+    assert_eq!((source.storage_class.as_deref(), copied.storage_class), (Some("STANDARD_IA"), None));
+    assert_eq!((copied.etag, copied.size), (source.etag, source.size));
+}
+
+#[test]
 fn a_put_answers_with_what_is_stored() {
     let (index, mut log) = ready();
     let checksum =
