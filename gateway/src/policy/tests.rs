@@ -155,6 +155,8 @@ fn every_operator_holds_as_documented() {
         (r#"{"ForAllValues:StringEquals":{"aws:TagKeys":["a"]}}"#, false),
         (r#"{"ForAnyValue:StringEquals":{"aws:TagKeys":["a"]}}"#, true),
         (r#"{"ForAnyValue:StringNotEquals":{"aws:TagKeys":["a"]}}"#, true),
+        (r#"{"ForAnyValue:StringNotEquals":{"aws:TagKeys":["a","b"]}}"#, false),
+        (r#"{"ForAnyValue:StringEquals":{"aws:TagKeys":["c"]}}"#, false),
         (r#"{"ForAllValues:StringNotEquals":{"aws:TagKeys":["a"]}}"#, false),
         (r#"{"ForAllValues:StringEquals":{"aws:None":["a"]}}"#, true),
         (r#"{"ForAnyValue:StringEquals":{"aws:None":["a"]}}"#, false),
@@ -162,6 +164,25 @@ fn every_operator_holds_as_documented() {
     ] {
         assert_eq!(holds(condition, &table), expected, "{condition}");
     }
+}
+
+/// Records are read only for policies that ask about them.
+#[test]
+fn a_policy_says_what_it_asks_for() {
+    let asks = |resource: &str, condition: &str| {
+        let text = format!(
+            r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/{resource}","Condition":{condition}}}}}"#
+        );
+        Policy::identity(&text).unwrap().asks_for("s3:existingobjecttag/")
+    };
+    assert!(!asks("*", "{}"));
+    assert!(!asks("${aws:username}/*", r#"{"StringEquals":{"s3:prefix":"${aws:username}"}}"#));
+    assert!(!asks("*", r#"{"NumericLessThan":{"s3:max-keys":7},"Null":{"s3:prefix":true}}"#));
+    assert!(asks("*", r#"{"StringEquals":{"s3:ExistingObjectTag/a":"b"}}"#));
+    assert!(asks("*", r#"{"Null":{"s3:ExistingObjectTag/a":true}}"#));
+    assert!(asks("*", r#"{"StringLike":{"s3:prefix":"${s3:ExistingObjectTag/a}"}}"#));
+    assert!(asks("*", r#"{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::*:user/${s3:ExistingObjectTag/a}"}}"#));
+    assert!(asks("${s3:ExistingObjectTag/a}/*", "{}"));
 }
 
 #[test]
