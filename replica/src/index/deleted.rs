@@ -3,7 +3,7 @@
 use holdfast_wire::deleted::{DeletedObject, DeletedPage, ListDeleted};
 
 use super::IndexError;
-use super::apply::undelete;
+use super::apply;
 use super::engine::{Space, behind};
 use super::key::{self, Expiry, Table, What};
 use super::record;
@@ -54,7 +54,7 @@ pub fn crowding(rows: Rows<'_>, bytes: u64, limit: usize) -> Result<Option<u64>,
         let value = rows.get(&suffix)?.ok_or(IndexError::Corrupt { table: Table::Deleted as u8 })?;
         let (_, object) = read(&suffix, record::decode_deleted(&value))?;
         before_ms = Some(time_ms + 1);
-        freed += undelete::len(&object);
+        freed += apply::kept_len(&object);
         if freed >= bytes {
             break;
         }

@@ -12,7 +12,7 @@ use holdfast_wire::request::{GetObject, ListObjects, ListPage, ListUploads, List
 use holdfast_wire::usage::Share;
 
 use super::IndexError;
-use super::apply::undelete::AT_ONCE;
+use super::apply::AT_ONCE;
 use super::deleted;
 use super::due;
 use super::engine::{Space, View, behind};

@@ -11,7 +11,7 @@ mod multipart;
 mod object;
 mod quota;
 mod root;
-pub mod undelete;
+mod undelete;
 mod version;
 
 use std::sync::Arc;
@@ -29,6 +29,7 @@ use super::command::{Command, Outcome};
 pub use draft::{Changes, Draft, Effects, Place};
 pub use lifecycle::due as due_of;
 pub use multipart::PART_MIN;
+pub use undelete::{AT_ONCE, len as kept_len};
 
 /// Decides a command. On refusal the draft holds no changes but those of blobs that the command named in vain.
 pub fn apply(draft: &mut Draft<'_>, command: Command) -> Result<Outcome, IndexError> {
