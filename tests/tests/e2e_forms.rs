@@ -134,8 +134,12 @@ async fn forms_say_all_that_headers_say() {
         let answer = post(cluster, None, &[("key", "anonymous")], "x").await?;
         is(&answer, 403, "AccessDenied")?;
         done(cluster, sub(Method::PUT, "acl", "").header("x-amz-acl", "public-read-write")).await?;
-        let answer = post(cluster, None, &[("key", "anonymous"), ("acl", "public-read")], "x").await?;
-        is(&answer, 204, "")?;
+        // Another gateway was told: this one hears of it within seconds.
+        wait::until("the bucket's list", Duration::from_secs(10), || async {
+            let answer = post(cluster, None, &[("key", "anonymous"), ("acl", "public-read")], "x").await;
+            is(&answer.map_err(|failure| failure.to_string())?, 204, "").map_err(|failure| failure.to_string())
+        })
+        .await?;
         // No list grants anybody to tag.
         let answer = post(cluster, None, &[("key", "anonymous"), ("tagging", tags)], "x").await?;
         is(&answer, 403, "AccessDenied")?;
