@@ -214,7 +214,6 @@ async fn full_disks_refuse_writes_and_recover() {
     .await;
 }
 
-#[ignore = "fails at times: a leader whose disk is full keeps its groups, which then take no writes"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_full_disk_stops_nobody() {
     let Some(disk) = Small::mount(256).ok().flatten() else {

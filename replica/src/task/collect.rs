@@ -11,6 +11,7 @@ use holdfast_wire::bucket::AckMode;
 use holdfast_wire::id::{BlobId, GroupId};
 use tokio::time::{Instant, sleep};
 
+use super::heir::is_full;
 use crate::group::Group;
 use crate::index::command::Command;
 use crate::node::Host;
@@ -137,12 +138,10 @@ async fn forget(host: &Host, group: &Group) -> Result<(), String> {
 /// Whether another member has told that its disk is as full as the blob store lets it become.
 fn a_member_is_full(host: &Host, group: &Group) -> bool {
     let voters = group.status(0).voters;
-    host.neighbours().all().iter().any(|(heartbeat, _)| {
-        let load = heartbeat.load;
-        voters.contains(&heartbeat.node.id)
-            && load.disk_total > 0
-            && load.disk_free < host.blobs().reserve(load.disk_total)
-    })
+    host.neighbours()
+        .all()
+        .iter()
+        .any(|(heartbeat, _)| voters.contains(&heartbeat.node.id) && is_full(host, &heartbeat.load))
 }
 
 async fn empty_trash(host: &Host, group: &Group, emptied: &mut Emptied) -> Result<(), String> {

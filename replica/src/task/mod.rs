@@ -11,10 +11,13 @@
 //! | [`collect`] | what nothing names any more goes, after its grace |
 //! | [`scrub`] | what lies here is read again, from time to time |
 //! | [`slow`] | whoever leads has a disk that keeps up |
+//! | [`full`] | whoever leads has room on its disk |
 //! | [`root`] | what root has begun is finished; the map follows the nodes |
 
 pub mod collect;
 pub mod engine;
+pub mod full;
+pub mod heir;
 pub mod lifecycle;
 pub mod members;
 pub mod repair;

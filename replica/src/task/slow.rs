@@ -14,6 +14,7 @@ use holdfast_wire::histogram::{BOUNDS, Counts};
 use holdfast_wire::id::{GroupId, NodeId};
 use tokio::time::{Instant, sleep};
 
+use super::heir::heirs;
 use crate::group::Group;
 use crate::node::Host;
 
@@ -118,13 +119,8 @@ pub async fn run(host: Arc<Host>) {
 }
 
 async fn hand_over(host: &Host, group: &Group) {
-    let Some(facts) = group.member_facts() else { return };
     let own = host.slow_disk().p99_us();
-    let candidates = facts.voters.iter().filter(|voter| **voter != host.id()).filter_map(|voter| {
-        let heartbeat = host.neighbours().alive(*voter)?;
-        let behind = facts.last.saturating_sub(facts.matched.get(voter).copied().unwrap_or(0));
-        (heartbeat.not_ready.is_none() && behind < 100).then_some((u64::from(heartbeat.load.sync_us), *voter))
-    });
+    let candidates = heirs(host, group).into_iter().map(|heir| (u64::from(heir.load.sync_us), heir.node));
     let Some(heir) = fastest(candidates, own) else { return };
     match group.transfer(heir, Instant::now() + Duration::from_secs(3)).await {
         Ok(()) => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use holdfast_wire::id::GroupId;
 use tokio::time::{Instant, sleep};
 
+use super::heir::{Heir, heirs};
 use super::slow::SLOW_MEAN_US;
 use crate::node::Host;
 
@@ -29,14 +30,8 @@ pub async fn run(host: Arc<Host>) {
             let held = since.entry(group.id()).or_insert_with(Instant::now);
             let preferred = layout.map.group(group.id()).and_then(|place| place.preferred_leader());
             let Some(heir) = preferred.filter(|heir| *heir != host.id()) else { continue };
-            let caught_up = group.member_facts().is_some_and(|facts| {
-                let matched = facts.matched.get(&heir).copied().unwrap_or(0);
-                facts.voters.contains(&heir) && facts.last.saturating_sub(matched) < 100
-            });
-            let ready = host.neighbours().alive(heir).is_some_and(|heartbeat| {
-                heartbeat.not_ready.is_none() && u64::from(heartbeat.load.sync_us) < SLOW_MEAN_US
-            });
-            if held.elapsed() < SETTLE || !caught_up || !ready {
+            let fit = |other: &Heir| other.node == heir && u64::from(other.load.sync_us) < SLOW_MEAN_US;
+            if held.elapsed() < SETTLE || !heirs(&host, &group).iter().any(fit) {
                 continue;
             }
             *held = Instant::now();

@@ -158,7 +158,10 @@ mod tests {
     use super::*;
     use crate::check::example::*;
 
-    fn paged(pages: &[(&[(&str, u64)], u64, u64)]) -> Record {
+    /// Entries, start and end.
+    type Paged<'a> = (&'a [(&'a str, u64)], u64, u64);
+
+    fn paged(pages: &[Paged<'_>]) -> Record {
         let mut record = list("", &[], (pages[0].1, pages[pages.len() - 1].2));
         let mut after = None;
         let mut made = Vec::new();

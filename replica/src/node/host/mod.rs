@@ -373,6 +373,7 @@ impl Host {
         spawn(Box::pin(task::collect::run(self.clone())));
         spawn(Box::pin(task::scrub::run(self.clone())));
         spawn(Box::pin(task::slow::run(self.clone())));
+        spawn(Box::pin(task::full::run(self.clone())));
         spawn(Box::pin(task::root::run(self.clone())));
 
         let mut layout = self.layout.subscribe();
