@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::sigv4::scope;
 use super::{Edit, one, word};
-use crate::second::form::allows;
+use crate::second::form::{allows, field};
 use crate::second::http::Request;
 use crate::second::reading::iso;
 use crate::stand::{Stand, now};
@@ -82,7 +82,13 @@ fn form(u: &mut Unstructured<'_>) -> arbitrary::Result<Form> {
     let policy = json!({ "expiration": one(u, &expirations)?, "conditions": conditions }).to_string();
     let mut policy = policy.into_bytes();
     if u.ratio(1, 10)? {
+        let whole = policy.clone();
         Edit::of(u, policy.len())?.apply(&mut policy);
+        // How an instant may be written is another question, and every reader of them has an answer of its own.
+        let until = |policy: &[u8]| Some(serde_json::from_slice::<Value>(policy).ok()?["expiration"].clone());
+        if until(&policy).is_some_and(|edited| Some(edited) != until(&whole)) {
+            policy = whole;
+        }
     }
     let policy = STANDARD.encode(policy);
     fields.push(("x-amz-signature".to_owned(), scope.sign(&policy)));
@@ -127,7 +133,7 @@ pub fn run(data: &[u8]) {
     request.add("content-type", "multipart/form-data; boundary=xx-edge");
     request.body = body(&fields, &file);
     let allowed = allows(&fields, "bucket", file.len() as u64, &scope(0), now());
-    let key = fields.iter().rfind(|(name, _)| name == "key").map(|(_, key)| key.clone()).unwrap_or_default();
+    let key = field(&fields, "key").unwrap_or_default();
     Stand::with(|stand| {
         let answer = stand.ask([Bytes::from(request.bytes())]);
         let shown = || format!("{answer:?}\n{}", String::from_utf8_lossy(&request.body));
