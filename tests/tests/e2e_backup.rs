@@ -84,6 +84,10 @@ async fn a_lost_cluster_comes_back_from_its_backup() {
         for bucket in ["photos", "kept-here"] {
             s3.call(Call::bucket(Method::PUT, bucket)).await?;
         }
+        // Versions that are deleted by their id are gone at once.
+        let versioning = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+        let versioned = Call::bucket(Method::PUT, "photos").query("versioning", "").body(versioning);
+        assert_eq!(s3.call(versioned).await?.status, 200);
         for i in 0..30 {
             put(&mut s3, &mut objects, "photos", format!("small/{i}"), rng.bytes(i * 100)).await?;
         }
@@ -96,7 +100,9 @@ async fn a_lost_cluster_comes_back_from_its_backup() {
 
         // The next one copies only what is new, and the store itself is a place for backups, too.
         put(&mut s3, &mut objects, "photos", "d9/large".to_owned(), rng.bytes(700_000)).await?;
-        s3.call(Call::object(Method::DELETE, "photos", "d0/large")).await?;
+        let head = s3.call(Call::object(Method::HEAD, "photos", "d0/large")).await?;
+        let version = head.header("x-amz-version-id").unwrap_or_default();
+        s3.call(Call::object(Method::DELETE, "photos", "d0/large").query("versionId", version)).await?;
         objects.remove(&("photos", "d0/large".to_owned()));
         tokio::time::sleep(Duration::from_millis(1100)).await;
         let second = holdfast(cluster, 1, &["backup", "create", &place]).await?;

@@ -73,7 +73,11 @@ fn holds(condition: &Value, known: &dyn Fn(&str) -> String, size: u64) -> Option
             let value = known(&name);
             // Of a list of types each must begin so.
             let list = name == "content-type";
-            Some(if list { value.split(',').all(|one| one.trim_start().starts_with(start)) } else { value.starts_with(start) })
+            Some(if list {
+                value.split(',').all(|one| one.trim_start().starts_with(start))
+            } else {
+                value.starts_with(start)
+            })
         }
         _ => None,
     }

@@ -359,7 +359,10 @@ impl State {
             .iter()
             .map(|(name, common)| match common {
                 true => format!("<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>"),
-                false => format!("<Contents><Key>{name}</Key></Contents>"),
+                false => {
+                    let etag = self.objects.get(name).map_or("", |stored| &stored.etag);
+                    format!("<Contents><Key>{name}</Key><ETag>\"{etag}\"</ETag></Contents>")
+                }
             })
             .collect();
         let token = found.last().filter(|_| more);

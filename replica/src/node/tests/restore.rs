@@ -195,7 +195,8 @@ async fn a_backup_that_lacks_something_is_not_started_on() {
 
 #[tokio::test(start_paused = true)]
 async fn blobs_are_kept_while_a_backup_holds_them() {
-    let config = NodeConfig { replicas: 1, gc_grace: Duration::from_secs(5), ..NodeConfig::default() };
+    let (undelete, gc_grace) = (Duration::ZERO, Duration::from_secs(5));
+    let config = NodeConfig { replicas: 1, undelete, gc_grace, ..NodeConfig::default() };
     let cluster = Cluster::start(1, config).await;
     let bucket = cluster.create_bucket("photos").await;
     let blob = cluster.put_blob(bucket.id, "a/large", Bytes::from(vec![7; 200_000])).await;
