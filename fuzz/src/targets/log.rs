@@ -194,8 +194,10 @@ fn judge(u: &mut Unstructured<'_>) -> arbitrary::Result<()> {
                 let last = history.last().expect("it began with something");
                 assert!(any || found == *last, "nothing is damaged, and something is missing: {}", shown());
                 assert!(torn > 0 || found == *last, "something is missing in front of what is intact: {}", shown());
-                // Every change takes one batch at least; a start of a segment may come on top.
-                let least = history.len().saturating_sub(torn + 1);
+                // Every change takes one batch at least; a start of a segment may come on top. One that is damaged
+                // with all behind it takes everything along, for what stood before it is given up.
+                let started = intact.iter().rev().take(torn).any(|(_, from, _)| *from == 0);
+                let least = if started { 0 } else { history.len().saturating_sub(torn + 1) };
                 assert!(history[least..].contains(&found), "it holds what it never held: {}", shown());
                 log.close().await;
             }
