@@ -84,14 +84,21 @@ impl RedisServer {
 
     /// Runs a command and gives the answer's bytes as they came; an error is none. For what a stranger does to it.
     pub fn command(&self, words: &[&[u8]]) -> Vec<u8> {
-        let answer = self.answer(words);
+        let answer = self.answer(words).expect("it answers");
         assert!(!answer.starts_with(b"-"), "{}", String::from_utf8_lossy(&answer));
         answer
     }
 
-    fn answer(&self, words: &[&[u8]]) -> Vec<u8> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("it listens");
-        stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket has timeouts");
+    /// # Errors
+    ///
+    /// Nobody listens, or says nothing for ten seconds.
+    fn answer(&self, words: &[&[u8]]) -> std::io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        if stream.local_addr()? == stream.peer_addr()? {
+            // A free port of the ephemeral range may be given to the very connection that asks for it.
+            return Err(std::io::ErrorKind::ConnectionRefused.into());
+        }
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         let mut request = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
             request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
@@ -100,11 +107,19 @@ impl RedisServer {
         }
         // The second command ends the connection, and with it the answer.
         request.extend_from_slice(b"*1\r\n$4\r\nQUIT\r\n");
-        stream.write_all(&request).expect("it reads");
+        stream.write_all(&request)?;
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("it answers");
+        stream.read_to_end(&mut answer)?;
         answer.truncate(answer.len().saturating_sub(b"+OK\r\n".len()));
-        answer
+        Ok(answer)
+    }
+
+    /// Whether the process `pid` is the one that listens, and has read what it has on disk.
+    fn serves(&self, pid: u32) -> bool {
+        let Ok(answer) = self.answer(&[b"INFO"]) else { return false };
+        let answer = String::from_utf8_lossy(&answer);
+        let says = |line: String| answer.lines().any(|told| told == line);
+        says(format!("process_id:{pid}")) && says("loading:0".to_owned())
     }
 
     fn run(&mut self) -> bool {
@@ -117,9 +132,7 @@ impl RedisServer {
             if child.try_wait().expect("a child can be asked").is_some() {
                 return false;
             }
-            // It listens before it has read what it has on disk.
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() && !self.answer(&[b"PING"]).starts_with(b"-LOADING")
-            {
+            if self.serves(child.id()) {
                 self.child = Some(child);
                 return true;
             }
