@@ -1,7 +1,7 @@
 //! The shape of a request's head: its size, headers that may stand only once, host, framing.
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 
 use super::refusal::{Cause, Refusal};
 use super::table::Operation;
@@ -22,6 +22,30 @@ const SINGLE: [&str; 12] = [
     "x-amz-decoded-content-length",
     "x-amz-security-token",
 ];
+
+/// Headers that are lists: what stands in several lines means what it would mean in one. The AWS SDK for Rust sends two lines
+/// of `Content-Encoding`, its own and the user's.
+const LISTS: [HeaderName; 3] = [header::CONTENT_ENCODING, header::CACHE_CONTROL, header::CONTENT_LANGUAGE];
+/// User metadata, which S3 reads in the same way.
+const METADATA: &str = "x-amz-meta-";
+
+/// Makes one line of each list that stands in several, as signatures cover it; s3s refuses it otherwise.
+pub fn fold(headers: &mut HeaderMap) {
+    // As many names as values: nothing stands twice.
+    if headers.keys_len() == headers.len() {
+        return;
+    }
+    let list = |name: &&HeaderName| LISTS.contains(name) || name.as_str().starts_with(METADATA);
+    let repeated = |name: &&HeaderName| headers.get_all(*name).iter().nth(1).is_some();
+    let names: Vec<_> = headers.keys().filter(list).filter(repeated).cloned().collect();
+    for name in names {
+        let lines: Vec<_> = headers.get_all(&name).iter().map(|line| line.as_bytes().trim_ascii()).collect();
+        // Bytes of which each line was a value are one.
+        if let Ok(line) = HeaderValue::from_bytes(&lines.join(&b","[..])) {
+            headers.insert(name, line);
+        }
+    }
+}
 
 /// Checks size, repeated headers, host and framing.
 pub fn check(parts: &Parts, limits: &Limits) -> Result<(), Refusal> {
@@ -169,6 +193,25 @@ mod tests {
         assert_eq!(refused(http::Request::get("/b")), Some((400, "InvalidRequest")));
         assert_eq!(refused(get("http://elsewhere/b")), Some((400, "InvalidRequest")));
         assert_eq!(refused(http::Request::options("*").header("host", "localhost")), Some((400, "InvalidURI")));
+    }
+
+    #[test]
+    fn lists_in_several_lines_are_one() {
+        let lines = [
+            ("content-encoding", "gzip"),
+            ("x-amz-meta-a", "1"),
+            ("content-encoding", " aws-chunked "),
+            ("x-amz-meta-a", "2"),
+            ("range", "bytes=0-1"),
+            ("range", "bytes=2-3"),
+        ];
+        let request = lines.iter().fold(get("/b/k"), |request, (name, value)| request.header(*name, *value));
+        let mut headers = request.body(()).unwrap().into_parts().0.headers;
+        fold(&mut headers);
+        let all = |name: &str| headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!(all("content-encoding"), ["gzip,aws-chunked"]);
+        assert_eq!(all("x-amz-meta-a"), ["1,2"]);
+        assert_eq!(all("range"), ["bytes=0-1", "bytes=2-3"]);
     }
 
     #[test]

@@ -191,7 +191,8 @@ pub async fn answer(
     pulse: Arc<Pulse>,
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
-    let (parts, incoming) = request.into_parts();
+    let (mut parts, incoming) = request.into_parts();
+    head::fold(&mut parts.headers);
     let mut completion = Completion::new(shared.clone(), &pulse, &parts);
     let chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
     let http1 = parts.version <= Version::HTTP_11;
