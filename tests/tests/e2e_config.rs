@@ -3,14 +3,18 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it tests real processes")]
 
 use std::fs::File;
+use std::io::{ErrorKind, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use holdfast_tests::cluster::binary;
+use holdfast_tests::cluster::clock::Clock;
+use holdfast_tests::cluster::disk::{Disk, Kind};
 use holdfast_tests::cluster::ports::Ports;
 use holdfast_tests::failure::Failure;
+use holdfast_tests::fault::{self, Outcome};
 use tempfile::TempDir;
 
 type Test = Result<(), Failure>;
@@ -222,6 +226,65 @@ fn every_wrong_input_ends_in_one_clear_line_and_the_right_code() {
     if let Err(failure) = test() {
         panic!("{failure}");
     }
+}
+
+/// A clock that was never set, and a disk without any room: each needs a means that not every machine has.
+#[test]
+fn a_machine_that_cannot_do_is_named_in_one_clear_line() {
+    let test = || -> Test {
+        let dir = TempDir::new()?;
+        let args = ["server", "--s3-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--ops-listen"];
+        let args = [&args[..], &["127.0.0.1:0", "--peer-listen", "127.0.0.1:0", "--data"]].concat();
+        let refused = |env: &[(&str, &str)], data: &str, says: &str| -> Test {
+            let output = run(dir.path(), &[ROOT, env].concat(), &[&args[..], &[data]].concat())?;
+            let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            let one_line = said.starts_with("holdfast: ") && !said.contains('\n');
+            match output.status.code() == Some(2) && one_line && said.contains(says) {
+                true => Ok(()),
+                false => Err(Failure::new(format!("expected {says:?}: {:?}, {said}", output.status))),
+            }
+        };
+        match Clock::make(dir.path()) {
+            Ok(clock) => {
+                clock.jump(-40 * 365 * 86_400)?;
+                let env = clock.env();
+                let env: Vec<_> = env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+                refused(&env, "clock", "this machine's clock says 198")?;
+                fault::state("–", "a clock forty years behind at a start", &Outcome::Installed("1986".to_owned()))?;
+            }
+            Err(error) => fault::skipped("–", "a clock forty years behind at a start", &error),
+        }
+        match Disk::make(dir.path(), "full", Kind::Ext4, 16 << 20) {
+            Ok(disk) => {
+                let filled = fill(&disk.path().join("ballast"))?;
+                refused(&[], "full/data", "No space left on device")?;
+                let evidence = Outcome::Installed(format!("{filled} bytes fill it"));
+                fault::state("–", "a full disk at a first start", &evidence)?;
+            }
+            Err(error) => fault::skipped("–", "a full disk at a first start", &error),
+        }
+        Ok(())
+    };
+    if let Err(failure) = test() {
+        panic!("{failure}");
+    }
+}
+
+/// Writes until there is no room, and says how much that was.
+fn fill(path: &Path) -> std::io::Result<u64> {
+    let mut file = File::create(path)?;
+    let mut filled = 0;
+    for size in [65_536, 512, 1] {
+        loop {
+            match file.write(&vec![1; size]) {
+                Ok(written) => filled += written as u64,
+                Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    file.sync_all()?;
+    Ok(filled)
 }
 
 /// Secrets stand in the environment and in files; whatever is printed, they are not.
