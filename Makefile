@@ -22,12 +22,14 @@ SHELL := /bin/bash
 
 # Outside of the clone, so that a fresh clone builds on what an earlier one left.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/holdfast-target
-TOOLS ?= $(HOME)/.cache/holdfast-tools
+export TOOLS ?= $(HOME)/.cache/holdfast-tools
 # A venv of an earlier run, and cargo where rustup puts it.
 export PATH := $(TOOLS)/venv/bin:$(TOOLS)/bin:$(HOME)/.cargo/bin:$(HOME)/.local/bin:$(PATH)
 export CARGO_TERM_COLOR ?= auto
 TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 AWSCLI := 1.45.11
+BOTO3 := 1.44.8
+S3CMD := 2.4.0
 CARGO_DENY := 0.20.2
 CARGO_CYCLONEDX := 0.5.9
 CARGO_MUTANTS := 27.1.0
@@ -91,7 +93,7 @@ manifests-check: manifests-tools
 
 # In a venv of their own, so that their versions stand in nobody's way.
 manifests-tools:
-	@TOOLS="$(TOOLS)" KUBERNETES_VALIDATE="$(KUBERNETES_VALIDATE)" HELM="$(HELM)" .ci/manifests-tools
+	@KUBERNETES_VALIDATE="$(KUBERNETES_VALIDATE)" HELM="$(HELM)" .ci/manifests-tools
 
 # Once a format is released its directory stays as it is: a change that an older program could not read raises FORMAT in
 # replica/src/node/format.rs first.
@@ -114,7 +116,7 @@ toolchain:
 	  || rustup toolchain install $(TOOLCHAIN) --profile minimal --component clippy --component rustfmt
 
 tools:
-	@TOOLS="$(TOOLS)" AWSCLI="$(AWSCLI)" .ci/tools
+	@AWSCLI="$(AWSCLI)" BOTO3="$(BOTO3)" S3CMD="$(S3CMD)" .ci/tools
 
 fmt:
 	cargo fmt --all --check

@@ -2,9 +2,10 @@
 """Real tools against a cluster of three nodes with default settings.
 
 Each tool does a full round trip: what it wrote must come back byte for byte, and what it removed must be gone. A tool
-that is not installed is reported as such and fails nothing; `make compat` installs them all.
+that is not installed is reported as such and fails nothing, unless it is required; `make compat` installs them all.
 
   matrix.py --binary target/debug/holdfast [--only TOOL,…] [--write docs/s3-compatibility.md]
+  COMPAT_ACCESS_KEY=… COMPAT_SECRET_KEY=… matrix.py --endpoint http://127.0.0.1:9000 [--require TOOL,…]
 """
 
 import argparse
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 
-from bench import Absent, Bench, Cluster, first_line, package
+from bench import Absent, Bench, Cluster, Running, first_line, package
 from commands import awscli, awscli2, rclone, restic, s3cmd, s3fs, terraform
 from libraries import boto3_, deltalake_, duckdb_, pyarrow_, pyiceberg_
 from sdks import go, go_version, javascript, javascript_version
@@ -41,14 +42,20 @@ TOOLS = [
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--binary", required=True)
-    parser.add_argument("--only", default="")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--binary", help="start a cluster of this program")
+    where.add_argument("--endpoint", metavar="URL", help="use the one that runs there")
+    parser.add_argument("--only", default="", help="these tools, in the order of the table")
+    parser.add_argument("--require", default="", help="tools that must be installed")
     parser.add_argument("--write", metavar="PAGE")
     asked = parser.parse_args()
-    only = {name for name in asked.only.split(",") if name}
+    only, required = ({name for name in names.split(",") if name} for names in (asked.only, asked.require))
+    unknown = (only | required) - {trip.__name__.strip("_") for _, trip, _ in TOOLS}
+    if unknown:
+        parser.error(f"no such tools: {', '.join(sorted(unknown))}")
     rows, failed = [], False
     with tempfile.TemporaryDirectory(prefix="holdfast-compat-") as directory:
-        cluster = Cluster(os.path.abspath(asked.binary), directory)
+        cluster = Cluster(os.path.abspath(asked.binary), directory) if asked.binary else Running(asked.endpoint)
         try:
             for title, trip, version in TOOLS:
                 name = trip.__name__.strip("_")
@@ -61,7 +68,7 @@ def main():
                     trip(Bench(cluster, name, scratch))
                     result = "works"
                 except Absent:
-                    result = "not installed"
+                    result, failed = "not installed", failed or name in required
                 except Exception as error:
                     result, failed = "fails", True
                     print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
