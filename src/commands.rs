@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use aws_sdk_s3::config::Credentials;
 use futures::StreamExt;
 use holdfast_replica::file::RealFiles;
 use holdfast_replica::node::NodeConfig;
@@ -12,13 +13,14 @@ use time::macros::format_description;
 
 use crate::admin::trace::Line;
 use crate::backup::{self, Manifest, Restored, Store};
-use crate::cli::{BackupAction, Flags, Place};
+use crate::cli::{BackupAction, Flags, ImportArguments, Place};
 use crate::client::{AdminClient, ClientError};
 use crate::config::key::{KEYS, Role};
 use crate::config::layer::Value;
-use crate::config::{ClientConfig, Config};
+use crate::config::{ClientConfig, Config, ImportConfig};
 use crate::doctor::{self, Verdict};
-use crate::{AnyError, FAILED, MISUSED, complain, compose};
+use crate::import::{Import, Imported};
+use crate::{AnyError, FAILED, MISUSED, complain, compose, sdk};
 
 /// `holdfast backup …`
 pub fn backup(action: BackupAction, json: bool, flags: Flags) -> ExitCode {
@@ -74,6 +76,39 @@ pub fn backup(action: BackupAction, json: bool, flags: Flags) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, error)) => complain(code, &error),
+    }
+}
+
+/// `holdfast import`
+pub fn import(asked: ImportArguments, json: bool, flags: Flags) -> ExitCode {
+    let import = || -> Result<Import, AnyError> {
+        let settings = crate::settings(flags)?;
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let ImportConfig { key, region, ca } = ImportConfig::new(&settings, &crate::read)?;
+        let from = sdk::Place { ca: ca.clone(), ..sdk::Place::of(Some(asked.from), &variable)? };
+        let keys = Credentials::new(key.access, key.secret.reveal(), None, None, "configuration");
+        let to = sdk::Place { endpoint: Some(asked.to), region: Some(region), keys, ca, attempt_within: None };
+        let ImportArguments { buckets, prefix, jobs, overwrite, dry_run, .. } = asked;
+        Ok(Import { from: from.client(), to: to.client(), buckets, prefix, jobs, overwrite, dry_run })
+    };
+    let import = match import() {
+        Ok(import) => import,
+        Err(error) => return complain(MISUSED, &error),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(FAILED, &error),
+    };
+    match runtime.block_on(import.run()) {
+        Ok(imported) => {
+            print(json, &imported, Imported::text);
+            let failed: u64 = imported.buckets.values().map(|counts| counts.failed).sum();
+            if imported.whole() {
+                return ExitCode::SUCCESS;
+            }
+            complain(FAILED, &format!("{failed} objects were not copied; the same command tries them again"))
+        }
+        Err(error) => complain(FAILED, &error),
     }
 }
 

@@ -20,6 +20,7 @@ mod drain;
 mod fit;
 mod health;
 mod http;
+mod import;
 mod index;
 mod lock;
 mod logging;
@@ -31,6 +32,7 @@ mod protobuf;
 mod release;
 mod run;
 mod scrub;
+mod sdk;
 mod sockets;
 mod status;
 mod tls;
@@ -104,6 +106,7 @@ pub fn main(release: Release) -> ExitCode {
         Cli::Doctor { role, json, flags } => commands::doctor(role, json, flags),
         Cli::Trace { query, json, flags } => commands::trace(&query, json, flags),
         Cli::Backup { action, json, flags } => commands::backup(action, json, flags),
+        Cli::Import { asked, json, flags } => commands::import(asked, json, flags),
         Cli::Verify { json, flags } => verify::run(flags, json),
         Cli::Cluster { action, json, flags } => {
             let client = settings(flags).and_then(|settings| {

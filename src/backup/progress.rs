@@ -22,6 +22,11 @@ pub fn steps(what: &'static str, count: u64) -> ProgressBar {
     bar
 }
 
+/// A bar over bytes that are counted as they are found: its length grows.
+pub fn counted(what: &'static str) -> ProgressBar {
+    bar(what, 0)
+}
+
 /// A bar over bytes that nobody can count beforehand.
 pub fn counter(what: &'static str) -> ProgressBar {
     let bar = ProgressBar::no_length().with_message(what);

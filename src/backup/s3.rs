@@ -3,25 +3,20 @@
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::timeout::TimeoutConfig;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::time::Duration;
 
 use super::store::{Store, StoreError, Writer};
+use crate::sdk::{Place, causes, told};
 
 /// A file longer than this is sent in parts of this length: 10,000 of them are 160 GiB.
 const PART: usize = 16 << 20;
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// One attempt to send a part or to get an answer's head.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(120);
-const ATTEMPTS: u32 = 8;
 
 /// A bucket and a prefix.
 pub struct S3 {
@@ -45,34 +40,8 @@ impl S3 {
         }
         let prefix = prefix.trim_matches('/');
         let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-        let needed = |name: &'static str| variable(name).ok_or(StoreError::NoKeys(name));
-        let keys = Credentials::new(
-            needed("AWS_ACCESS_KEY_ID")?,
-            needed("AWS_SECRET_ACCESS_KEY")?,
-            variable("AWS_SESSION_TOKEN"),
-            None,
-            "environment",
-        );
-        let region = variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION"));
-        let endpoint = endpoint.or_else(|| variable("AWS_ENDPOINT_URL_S3")).or_else(|| variable("AWS_ENDPOINT_URL"));
-        let http = aws_smithy_http_client::Builder::new();
-        let http = match endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://")) {
-            true => http.build_http(),
-            false => http.tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https(),
-        };
-        let timeouts =
-            TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_WITHIN).connect_timeout(CONNECT_WITHIN).build();
-        let mut config = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(region.unwrap_or_else(|| "us-east-1".to_owned())))
-            .credentials_provider(keys)
-            .http_client(http)
-            .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-            .timeout_config(timeouts);
-        if let Some(endpoint) = endpoint {
-            config = config.endpoint_url(endpoint).force_path_style(true);
-        }
-        Ok(Self { url: url.to_owned(), client: Client::from_conf(config.build()), bucket: bucket.to_owned(), prefix })
+        let place = Place { attempt_within: Some(ATTEMPT_WITHIN), ..Place::of(endpoint, variable)? };
+        Ok(Self { url: url.to_owned(), client: place.client(), bucket: bucket.to_owned(), prefix })
     }
 
     fn key(&self, name: &str) -> String {
@@ -80,8 +49,11 @@ impl S3 {
     }
 }
 
-fn failed(bucket: &str, key: &str, error: impl std::error::Error) -> StoreError {
-    StoreError::S3 { bucket: bucket.to_owned(), key: key.to_owned(), reason: DisplayErrorContext(error).to_string() }
+fn failed<E>(bucket: &str, key: &str, error: SdkError<E>) -> StoreError
+where
+    SdkError<E>: std::error::Error + ProvideErrorMetadata,
+{
+    StoreError::S3 { bucket: bucket.to_owned(), key: key.to_owned(), reason: told(&error) }
 }
 
 #[async_trait]
@@ -126,7 +98,7 @@ impl Store for S3 {
             let (bucket, key) = (bucket.clone(), key.clone());
             async move {
                 let chunk = body.next().await?;
-                Some((chunk.map_err(|error| failed(&bucket, &key, error)), body))
+                Some((chunk.map_err(|error| StoreError::S3 { bucket, key, reason: causes(&error) }), body))
             }
         });
         Ok(Some(stream.boxed()))

@@ -11,6 +11,7 @@ use holdfast_replica::file::Files;
 
 use super::directory::Directory;
 use super::s3::S3;
+use crate::sdk::NoKeys;
 
 /// Why a store did not do what was asked; one line each.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +35,8 @@ pub enum StoreError {
         reason: String,
     },
     /// S3 without keys.
-    #[error("S3 needs {0} in the environment")]
-    NoKeys(&'static str),
+    #[error(transparent)]
+    NoKeys(#[from] NoKeys),
     /// A URL that names no bucket.
     #[error("{0:?}: expected a directory or s3://BUCKET/PREFIX")]
     Url(String),

@@ -23,7 +23,7 @@ use holdfast_gateway::sts::oidc::{Jwks, OidcConfig};
 use holdfast_replica::index::engine::{BadUrl, check_url};
 use holdfast_wire::id::{BucketName, NotABucketName};
 
-pub use client::{ClientConfig, ops};
+pub use client::{ClientConfig, ImportConfig, ops};
 use key::{Key, Role};
 use layer::{Layer, Setting, Value};
 pub use log::{LogConfig, LogFormat};

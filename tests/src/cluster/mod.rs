@@ -1,8 +1,10 @@
 //! A cluster of real `holdfast` processes on loopback, in a temporary directory, with its own ports. Dropping it ends
 //! its processes and, after a failed test, prints the ends of their logs.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -73,7 +75,7 @@ pub struct Cluster {
     binary: PathBuf,
     ports: Ports,
     dir: TempDir,
-    _turn: std::fs::File,
+    turn: Arc<File>,
 }
 
 impl Cluster {
@@ -85,11 +87,15 @@ impl Cluster {
     /// Starts a cluster and waits until all of it is ready.
     pub async fn start_with(options: Options) -> Result<Self, ClusterError> {
         let mut cluster = Self::lay_out(options).await?;
-        for at in 0..cluster.nodes.len() {
-            cluster.nodes[at].start()?;
-        }
-        cluster.ready().await?;
+        cluster.started().await?;
         Ok(cluster)
+    }
+
+    async fn started(&mut self) -> Result<(), ClusterError> {
+        for node in &mut self.nodes {
+            node.start()?;
+        }
+        self.ready().await
     }
 
     /// Waits for its turn (clusters of one build directory run one after the other) and prepares everything, starting
@@ -97,10 +103,21 @@ impl Cluster {
     pub async fn lay_out(options: Options) -> Result<Self, ClusterError> {
         let binary = binary::find()?;
         let turn = binary::turn(&binary).await?;
+        Self::prepared(options, binary, Arc::new(turn))
+    }
+
+    /// Starts another cluster in the turn of this one, and waits until all of it is ready.
+    pub async fn beside(&self, options: Options) -> Result<Self, ClusterError> {
+        let mut cluster = Self::prepared(options, self.binary.clone(), self.turn.clone())?;
+        cluster.started().await?;
+        Ok(cluster)
+    }
+
+    fn prepared(options: Options, binary: PathBuf, turn: Arc<File>) -> Result<Self, ClusterError> {
         let dir = TempDir::with_prefix("holdfast-test-")?;
         let keys = Keys { access: "holdfastroot".into(), secret: "a-root-secret-for-tests".into() };
         let ports = Ports::take()?;
-        let mut cluster = Self { nodes: Vec::new(), options, keys, binary, ports, dir, _turn: turn };
+        let mut cluster = Self { nodes: Vec::new(), options, keys, binary, ports, dir, turn };
         for at in 0..cluster.options.nodes {
             let node = cluster.make(at, &cluster.name(at));
             cluster.nodes.push(node);
