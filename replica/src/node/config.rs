@@ -45,6 +45,8 @@ pub struct NodeConfig {
     pub undelete: Duration,
     /// How long bytes that nothing names any more are kept.
     pub gc_grace: Duration,
+    /// How long an upload may take from its first byte to its entry: bytes that are older and still have none never get one.
+    pub upload_max: Duration,
     /// Between two rounds of the collector.
     pub gc_every: Duration,
     /// Between the end of a scrub and the next.
@@ -74,6 +76,7 @@ impl Default for NodeConfig {
             log_retain_entries: 50_000,
             undelete: Duration::from_secs(3600),
             gc_grace: Duration::from_secs(300),
+            upload_max: Duration::from_secs(24 * 3600),
             gc_every: Duration::from_secs(15),
             scrub_every: Duration::from_secs(7 * 24 * 3600),
             scrub_bytes_per_second: 20 << 20,

@@ -19,8 +19,6 @@ use holdfast_wire::planted::Fault;
 
 /// Orphans are looked for in every so many rounds.
 const ORPHANS_EVERY: u64 = 20;
-/// An upload may take so long from its first byte to its entry.
-const UPLOAD_MAX_MS: u64 = 24 * 3600 * 1000;
 /// Trash rows are kept so long for nodes that are away; later, their copies are orphans.
 const TRASH_MS: u64 = 24 * 3600 * 1000;
 /// The grace while the disk is nearly full: a reader that opens its blob later than that asks another time.
@@ -172,6 +170,7 @@ async fn remove_orphans(host: &Host, group: &Group) -> Result<(), String> {
     let index = group.read_index(deadline).await.map_err(|error| error.to_string())?;
     group.wait_applied(index, deadline).await.map_err(|error| error.to_string())?;
     let now = host.seams().clock.unix_millis();
+    let upload_max = host.config().upload_max.as_millis() as u64;
     let mut after = None;
     loop {
         let page = host.blobs().list(group.id(), after, PAGE).await.map_err(|error| error.to_string())?;
@@ -179,7 +178,7 @@ async fn remove_orphans(host: &Host, group: &Group) -> Result<(), String> {
         after = Some(last.id);
         for blob in page {
             let careless = Fault::CollectsUploads.is_planted();
-            let old = now.saturating_sub(blob.stored_ms) > UPLOAD_MAX_MS;
+            let old = now.saturating_sub(blob.stored_ms) > upload_max;
             if (careless || old && !host.staged().waits(blob.id))
                 && group.index().references(blob.id).map_err(|error| error.to_string())? == 0
             {

@@ -133,6 +133,7 @@ impl Cluster {
             log_retain_entries: 100,
             undelete: UNDELETE,
             gc_grace: Duration::from_secs(2),
+            upload_max: scenario.upload_max(),
             gc_every: scenario.collects_every(),
             ..NodeConfig::default()
         };
@@ -170,13 +171,15 @@ impl Cluster {
     /// One more replica, starting: the first ones make the cluster, later ones ask to join it.
     pub fn add(&mut self) -> usize {
         let at = self.machines.len();
+        let clock = HostClock { now_ms: self.now.clone(), skew_ms: Arc::default() };
+        let disk = SimulatedFiles::new(self.seed.wrapping_mul(31) + at as u64);
         self.machines.push(Machine {
             host: Host::default(),
-            disk: SimulatedFiles::new(self.seed.wrapping_mul(31) + at as u64),
+            disk: disk.with_clock(Arc::new(clock.clone())),
             engine: Memory::with_power_cuts(),
             node: Arc::default(),
             died: Arc::default(),
-            clock: HostClock { now_ms: self.now.clone(), skew_ms: Arc::default() },
+            clock,
             lives: 0,
         });
         self.start(at);
@@ -272,7 +275,8 @@ impl Cluster {
     /// Everything that a replica has stored is gone. Its process must not run.
     pub fn wipe(&mut self, at: usize) {
         let seed = self.seed.wrapping_mul(31) + at as u64 + 1000 * self.machines[at].lives;
-        self.machines[at].disk = SimulatedFiles::new(seed);
+        let clock = Arc::new(self.machines[at].clock.clone());
+        self.machines[at].disk = SimulatedFiles::new(seed).with_clock(clock);
         self.machines[at].engine = Memory::with_power_cuts();
     }
 

@@ -123,6 +123,14 @@ impl Scenario {
         }
     }
 
+    /// How old bytes without an entry may become: longer than any request here lasts, where clocks do not jump.
+    pub fn upload_max(self) -> Duration {
+        match self {
+            Self::Collect => Duration::from_secs(15),
+            _ => Duration::from_secs(24 * 3600),
+        }
+    }
+
     /// Whether copies of blobs go bad.
     pub fn rots(self) -> bool {
         self.strikes().iter().any(|strike| matches!(strike, Self::Rot | Self::Latent))

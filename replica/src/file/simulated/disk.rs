@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use holdfast_wire::seam::Clock;
 
 use super::{Cut, Fault, SECTOR};
 
@@ -21,6 +24,7 @@ pub(super) struct Disk {
     pub(super) crashed: bool,
     pub(super) faults: BTreeMap<u8, u64>,
     pub(super) capacity: u64,
+    pub(super) clock: Option<Arc<dyn Clock>>,
 }
 
 #[derive(Clone, Default)]

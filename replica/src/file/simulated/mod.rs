@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use holdfast_wire::seam::Clock;
 use parking_lot::{Mutex, MutexGuard};
 
 use self::disk::{Change, Dir, Disk, Inode, crashed, eio, not_found, split, write_at};
@@ -64,8 +65,15 @@ impl SimulatedFiles {
             crashed: false,
             faults: BTreeMap::new(),
             capacity: 1 << 40,
+            clock: None,
         };
         Self { disk: Arc::new(Mutex::new(disk)), life: None }
+    }
+
+    /// With the time of this clock as that of every later change; without one, changes are counted instead.
+    pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
+        self.disk.lock().clock = Some(clock);
+        self
     }
 
     /// A handle for a process that runs until the next power cut: later calls of what is left of it fail.
@@ -311,7 +319,7 @@ impl SimulatedFile {
             }
             disk.operation(Some(Fault::Write))?;
             disk.grow(self.inode, end(&disk.inodes[&self.inode]))?;
-            let modified = disk.operations;
+            let modified = disk.clock.as_ref().map_or(disk.operations, |clock| clock.unix_millis());
             let inode = disk.inodes.get_mut(&self.inode).expect("open files have inodes");
             inode.modified = modified;
             match &change {
