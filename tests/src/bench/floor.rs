@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use md5::{Digest, Md5};
@@ -15,6 +16,7 @@ use crate::rng::Rng;
 
 const SPAN: Duration = Duration::from_secs(1);
 const BLOCK: usize = 4096;
+const ROOM: usize = 16 << 20;
 
 /// The floors.
 #[derive(Clone, Debug, Serialize)]
@@ -25,6 +27,9 @@ pub struct Floors {
     pub overwrite_syncs_per_s: f64,
     /// Median of one such overwrite with its fdatasync, µs.
     pub overwrite_sync_p50_us: f64,
+    /// The same of three that begin at once, each in a file of its own, half a millisecond after the last ended: what one
+    /// write costs three nodes on one disk, µs.
+    pub three_syncs_p50_us: f64,
     /// MD5 on one core, GB/s.
     pub md5_gb_per_s: f64,
     /// SHA-256 on one core, GB/s.
@@ -39,11 +44,13 @@ pub struct Floors {
 pub fn measure(dir: &Path) -> std::io::Result<Floors> {
     let (append_syncs_per_s, _) = syncs(&dir.join("floor-append"), false)?;
     let (overwrite_syncs_per_s, overwrite_sync_p50_us) = syncs(&dir.join("floor-overwrite"), true)?;
+    let three_syncs_p50_us = three_syncs(dir)?;
     let bytes = Rng::new(1).bytes(8 << 20);
     Ok(Floors {
         append_syncs_per_s,
         overwrite_syncs_per_s,
         overwrite_sync_p50_us,
+        three_syncs_p50_us,
         md5_gb_per_s: hashing(&bytes, |bytes| u64::from(Md5::digest(bytes)[0])),
         sha256_gb_per_s: hashing(&bytes, |bytes| u64::from(Sha256::digest(bytes)[0])),
         crc64nvme_gb_per_s: hashing(&bytes, |bytes| crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes)),
@@ -53,11 +60,9 @@ pub fn measure(dir: &Path) -> std::io::Result<Floors> {
 
 /// Writes with fdatasync per second, and their median in µs.
 fn syncs(path: &Path, prepared: bool) -> std::io::Result<(f64, f64)> {
-    const ROOM: usize = 16 << 20;
     let mut file = File::options().create(true).truncate(true).read(true).write(true).open(path)?;
     if prepared {
-        file.write_all(&vec![0; ROOM])?;
-        file.sync_all()?;
+        prepare(&mut file)?;
     }
     let block = Rng::new(2).bytes(BLOCK);
     let start = Instant::now();
@@ -73,6 +78,45 @@ fn syncs(path: &Path, prepared: bool) -> std::io::Result<(f64, f64)> {
     took.sort();
     std::fs::remove_file(path)?;
     Ok((rate, took[took.len() / 2].as_secs_f64() * 1e6))
+}
+
+fn prepare(file: &mut File) -> std::io::Result<()> {
+    file.write_all(&vec![0; ROOM])?;
+    file.sync_all()
+}
+
+fn three_syncs(dir: &Path) -> std::io::Result<f64> {
+    const ROUNDS: usize = 1000;
+    let names = [0, 1, 2].map(|at| dir.join(format!("floor-three-{at}")));
+    let open = |path| {
+        let mut file = File::options().create(true).truncate(true).read(true).write(true).open(path)?;
+        prepare(&mut file)?;
+        Ok(file)
+    };
+    let files: Vec<File> = names.iter().map(open).collect::<std::io::Result<_>>()?;
+    let together = Barrier::new(files.len());
+    let rounds = |file: &File| {
+        let block = Rng::new(2).bytes(BLOCK);
+        let round = |at: usize| {
+            together.wait();
+            let start = Instant::now();
+            file.write_all_at(&block, (at * BLOCK % ROOM) as u64)?;
+            file.sync_data()?;
+            let took = start.elapsed();
+            std::thread::sleep(Duration::from_micros(500));
+            Ok(took)
+        };
+        // Whoever fails still meets the others.
+        (0..ROUNDS).map(round).collect::<Vec<std::io::Result<Duration>>>()
+    };
+    let took = std::thread::scope(|scope| {
+        let threads: Vec<_> = files.iter().map(|file| scope.spawn(|| rounds(file))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("it does not panic")).collect::<Vec<_>>()
+    });
+    names.iter().try_for_each(std::fs::remove_file)?;
+    let mut took: Vec<Duration> = took.into_iter().collect::<std::io::Result<_>>()?;
+    took.sort();
+    Ok(took[took.len() / 2].as_secs_f64() * 1e6)
 }
 
 fn hashing(bytes: &[u8], hash: impl Fn(&[u8]) -> u64) -> f64 {

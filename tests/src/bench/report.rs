@@ -155,8 +155,8 @@ impl fmt::Display for Floors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "floors: fdatasync/s of 4 KiB {:.0} growing, {:.0} in place (p50 {:.0} µs)",
-            self.append_syncs_per_s, self.overwrite_syncs_per_s, self.overwrite_sync_p50_us
+            "floors: fdatasync/s of 4 KiB {:.0} growing, {:.0} in place (p50 {:.0} µs; three at once {:.0} µs)",
+            self.append_syncs_per_s, self.overwrite_syncs_per_s, self.overwrite_sync_p50_us, self.three_syncs_p50_us
         )?;
         write!(
             f,
