@@ -47,7 +47,9 @@ pub fn finder(fault: Fault) -> Finder {
         Fault::OneReplica | Fault::PurgeUnmarked | Fault::AppliedTwice => Finder::Seeds(Scenario::Kill),
         Fault::LeaseUnchecked | Fault::StaleList => Finder::Seeds(Scenario::Partition),
         Fault::CorruptAsTorn => Finder::Seeds(Scenario::LogRot),
-        Fault::CollectsUploads => Finder::Seeds(Scenario::Collect),
+        Fault::CollectsUploads => {
+            Finder::Test("node::tests::collecting::an_upload_is_nobodys_orphan_before_its_entry_comes")
+        }
         Fault::TrailerUnsigned => Finder::Seeds(Scenario::Calm),
         Fault::SyncRetried => Finder::Seeds(Scenario::Disk),
         Fault::CacheUnchecked => {

@@ -93,3 +93,31 @@ async fn what_can_be_brought_back_takes_a_bounded_part_of_the_disk_and_the_oldes
         assert_eq!(back, expected, "object {number}: {answer:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_is_nobodys_orphan_before_its_entry_comes() {
+    let cluster = Cluster::start(3, busy()).await;
+    for disk in &cluster.disks {
+        drop(disk.clone().with_clock(Arc::new(SystemClock)));
+    }
+    let bucket = cluster.create_bucket("photos").await.id;
+    let bytes = Bytes::from(vec![7; 300_000]);
+    let blob = cluster.upload(bucket, "a/k", bytes.clone()).await;
+    let group = cluster.shard_of(bucket, &"a/k".parse().unwrap());
+    let held = async || {
+        let mut held = 0;
+        for node in cluster.running() {
+            let host = node.inner.host().expect("it runs");
+            held += host.blobs().list(group, None, 10).await.unwrap().iter().filter(|held| held.id == blob).count();
+        }
+        held
+    };
+    let before = held().await;
+    assert!(before >= 2, "a majority has it: {before}");
+    // Long enough for three looks at what nothing names.
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(held().await, before, "no copy may go");
+    cluster.commit(bucket, "a/k", blob, bytes.len() as u64).await;
+    let found = cluster.get(0, bucket, "a/k", ReadMode::Strong).await;
+    assert!(found.is_ok_and(|found| found == Some(bytes)), "its bytes are there");
+}
