@@ -2,10 +2,12 @@
 //! key as the user wrote it.
 
 mod client;
+mod error;
 pub mod key;
 pub mod layer;
 mod log;
 pub mod peers;
+mod reader;
 mod secret;
 mod tls;
 
@@ -17,18 +19,17 @@ use holdfast_gateway::access_log::AccessLog;
 use holdfast_gateway::ownership::Ownership;
 use holdfast_gateway::policy::value::Network;
 use holdfast_gateway::sampling::Sampling;
-use holdfast_gateway::seal::{BadKeyRing, KeyRing};
-use holdfast_gateway::sts::jwt::KeySet;
-use holdfast_gateway::sts::oidc::{Jwks, OidcConfig};
-use holdfast_replica::index::engine::{BadUrl, check_url};
-use holdfast_wire::id::{BucketName, NotABucketName};
+use holdfast_gateway::seal::KeyRing;
+use holdfast_gateway::sts::oidc::OidcConfig;
+use holdfast_wire::id::BucketName;
 
 pub use client::{ClientConfig, ImportConfig, ops};
+pub use error::ConfigError;
 use key::{Key, Role};
 use layer::{Layer, Setting, Value};
 pub use log::{LogConfig, LogFormat};
-use peers::BadPeers;
 pub use peers::Peer;
+use reader::Reader;
 pub use secret::{RootKey, Secret};
 
 use crate::release::Release;
@@ -132,178 +133,6 @@ pub struct Config {
     pub access_log: AccessLog,
 }
 
-/// Why a configuration is refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A file that cannot be read.
-    #[error("{name} = {}: {error}", path.display())]
-    Unreadable {
-        /// The key that names it.
-        name: String,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// A file that is not UTF-8.
-    #[error("{name} = {}: not UTF-8 text", path.display())]
-    NotText {
-        /// The key that names it.
-        name: String,
-        /// The file.
-        path: PathBuf,
-    },
-    /// Not TOML.
-    #[error("configuration file, line {line}: {reason}")]
-    Syntax {
-        /// From 1.
-        line: usize,
-        /// Why.
-        reason: String,
-    },
-    /// A key of the file that does not exist.
-    #[error("configuration file: unknown key `{field}` (`holdfast config keys` lists them)")]
-    UnknownField {
-        /// The key.
-        field: String,
-    },
-    /// A value of the file with a type that no key takes.
-    #[error("configuration file: `{field}` takes text, a number or a list of texts")]
-    FieldType {
-        /// The key.
-        field: String,
-    },
-    /// A variable that does not exist.
-    #[error("unknown environment variable {variable} (`holdfast config keys` lists them)")]
-    UnknownVariable {
-        /// The variable.
-        variable: String,
-    },
-    /// A key set twice in one layer.
-    #[error("both {one} and {other} are set: set one")]
-    Twice {
-        /// The first.
-        one: String,
-        /// The second.
-        other: String,
-    },
-    /// Not the number that is asked for.
-    #[error("{name}: expected a whole number from {min} to {max}, found {found:?}")]
-    Number {
-        /// The key.
-        name: String,
-        /// Least.
-        min: u64,
-        /// Most.
-        max: u64,
-        /// What stands there.
-        found: String,
-    },
-    /// Not an address.
-    #[error("{name}: expected HOST:PORT, found {found:?}")]
-    Address {
-        /// The key.
-        name: String,
-        /// What stands there.
-        found: String,
-    },
-    /// None of the possible values.
-    #[error("{name}: expected {expected}, found {found:?}")]
-    Choice {
-        /// The key.
-        name: String,
-        /// What may stand there.
-        expected: &'static str,
-        /// What stands there.
-        found: String,
-    },
-    /// A bad list of peers.
-    #[error("{name}: {error}")]
-    Peers {
-        /// The key.
-        name: String,
-        /// Why.
-        error: BadPeers,
-    },
-    /// A bad bucket name.
-    #[error("{name}: {found:?}: {error}")]
-    Bucket {
-        /// The key.
-        name: String,
-        /// What stands there.
-        found: String,
-        /// Why.
-        error: NotABucketName,
-    },
-    /// Not a range of addresses.
-    #[error("{name}: expected ADDRESS or ADDRESS/BITS, found {found:?}")]
-    Network {
-        /// The key.
-        name: String,
-        /// What stands there.
-        found: String,
-    },
-    /// A secret of the wrong length.
-    #[error("{name}: must have {min} to {max} printable ASCII characters without spaces")]
-    SecretForm {
-        /// The key.
-        name: String,
-        /// Least.
-        min: usize,
-        /// Most.
-        max: usize,
-    },
-    /// Bad encryption keys.
-    #[error("{name}: {error}")]
-    EncryptionKeys {
-        /// The key.
-        name: String,
-        /// Why.
-        error: BadKeyRing,
-    },
-    /// No place for an index. What stands there may hold a password.
-    #[error("{name}: {error}, or `embedded`")]
-    Index {
-        /// The key.
-        name: String,
-        /// What is expected.
-        error: BadUrl,
-    },
-    /// A key that must be set.
-    #[error("{field} is required: {why} (set --{flag} or {variable})")]
-    Required {
-        /// In the file.
-        field: String,
-        /// As a flag.
-        flag: String,
-        /// In the environment.
-        variable: String,
-        /// Why.
-        why: &'static str,
-    },
-    /// No secret although others can reach the peer port.
-    #[error(
-        "HOLDFAST_CLUSTER_SECRET is required: {address} is not loopback (set it, or HOLDFAST_CLUSTER_SECRET_FILE, to \
-         the same text of at least {SECRET_MIN} characters on every node)"
-    )]
-    NoClusterSecret {
-        /// The address.
-        address: String,
-    },
-    /// An admin API that everybody could use.
-    #[error(
-        "HOLDFAST_ADMIN_TOKEN is required: {address} is not loopback (or keep the admin API on 127.0.0.1 with \
-         --admin-listen)"
-    )]
-    NoAdminToken {
-        /// The address.
-        address: String,
-    },
-    /// Raft's times out of order.
-    #[error("election-min-ms must be at least twice heartbeat-ms, and election-max-ms greater than election-min-ms")]
-    RaftTimes,
-}
-
 /// Reads a whole small file.
 pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<Option<Vec<u8>>>;
 
@@ -338,197 +167,6 @@ pub fn text(setting: &Setting) -> &str {
     match &setting.value {
         Value::Text(text) => text,
         Value::InFile(_) => "",
-    }
-}
-
-/// Settings being turned into a configuration.
-struct Reader<'a> {
-    layer: &'a Layer,
-    read: ReadFile<'a>,
-}
-
-impl Reader<'_> {
-    fn set(&self, key: &str) -> Option<(String, &str)> {
-        let setting = self.layer.get(key)?;
-        Some((setting.name(Key::of(key)?), text(setting)))
-    }
-
-    fn text(&self, key: &str) -> String {
-        self.set(key).map_or(String::new(), |(_, text)| text.to_owned())
-    }
-
-    fn oidc(&self) -> Result<Option<OidcConfig>, ConfigError> {
-        let Some((_, issuer)) = self.set("oidc-issuer") else { return Ok(None) };
-        let jwks = match self.set("oidc-jwks") {
-            None => Jwks::Discovered,
-            Some((_, url)) if url.starts_with("http://") || url.starts_with("https://") => Jwks::Url(url.to_owned()),
-            Some((name, path)) => {
-                let path = PathBuf::from(path);
-                let unreadable = |error| ConfigError::Unreadable { name: name.clone(), path: path.clone(), error };
-                let text = (self.read)(&path).map_err(unreadable)?;
-                let text = text.ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))?;
-                let keys = KeySet::parse(&text);
-                Jwks::Given(keys.ok_or_else(|| unreadable(io::ErrorKind::InvalidData.into()))?)
-            }
-        };
-        let audiences = self.list("oidc-audience");
-        Ok(Some(OidcConfig { issuer: issuer.to_owned(), audiences, jwks }))
-    }
-
-    fn path(&self, key: &str) -> Option<PathBuf> {
-        self.set(key).map(|(_, text)| PathBuf::from(text))
-    }
-
-    fn number(&self, key: &str, min: u64, max: u64) -> Result<u64, ConfigError> {
-        let (name, text) = self.set(key).unwrap_or_else(|| (key.to_owned(), ""));
-        match text.parse() {
-            Ok(number) if (min..=max).contains(&number) => Ok(number),
-            _ => Err(ConfigError::Number { name, min, max, found: text.to_owned() }),
-        }
-    }
-
-    fn switch(&self, key: &str) -> Result<bool, ConfigError> {
-        match self.set(key) {
-            None | Some((_, "false")) => Ok(false),
-            Some((_, "true")) => Ok(true),
-            Some((name, found)) => {
-                Err(ConfigError::Choice { name, expected: "true or false", found: found.to_owned() })
-            }
-        }
-    }
-
-    fn address(&self, key: &str) -> Result<Option<String>, ConfigError> {
-        let Some((name, text)) = self.set(key) else { return Ok(None) };
-        if peers::is_address(text) {
-            Ok(Some(text.to_owned()))
-        } else {
-            Err(ConfigError::Address { name, found: text.to_owned() })
-        }
-    }
-
-    fn list(&self, key: &str) -> Vec<String> {
-        self.text(key).split(',').map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned).collect()
-    }
-
-    fn networks(&self, key: &str) -> Result<Vec<Network>, ConfigError> {
-        let name = self.set(key).map_or(String::new(), |(name, _)| name);
-        let parsed =
-            |found: String| Network::parse(&found).ok_or_else(|| ConfigError::Network { name: name.clone(), found });
-        self.list(key).into_iter().map(parsed).collect()
-    }
-
-    fn secret(&self, key: &str, min: usize, max: usize) -> Result<Option<Secret>, ConfigError> {
-        let Some((name, text)) = self.secret_text(key)? else { return Ok(None) };
-        let sound = (min..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-        if sound { Ok(Some(Secret::new(text))) } else { Err(ConfigError::SecretForm { name, min, max }) }
-    }
-
-    fn index(&self) -> Result<Option<Secret>, ConfigError> {
-        let Some((name, text)) = self.secret_text("index")? else { return Ok(None) };
-        if text == "embedded" {
-            return Ok(None);
-        }
-        check_url(&text).map_err(|error| ConfigError::Index { name, error })?;
-        Ok(Some(Secret::new(text)))
-    }
-
-    fn encryption_keys(&self) -> Result<Option<Arc<KeyRing>>, ConfigError> {
-        let Some((name, text)) = self.secret_text("encryption-keys")? else { return Ok(None) };
-        let ring = KeyRing::parse(&text).map_err(|error| ConfigError::EncryptionKeys { name, error })?;
-        Ok(Some(Arc::new(ring)))
-    }
-
-    /// Whether customers' keys are taken over plain HTTP.
-    fn default_ownership(&self) -> Result<Ownership, ConfigError> {
-        let expected = "BucketOwnerEnforced, BucketOwnerPreferred or ObjectWriter";
-        let Some((name, found)) = self.set("default-object-ownership") else { return Ok(Ownership::Enforced) };
-        found.parse().map_err(|_| ConfigError::Choice { name, expected, found: found.to_owned() })
-    }
-
-    fn customer_keys_over_http(&self) -> Result<bool, ConfigError> {
-        match self.set("customer-keys-over") {
-            None | Some((_, "https")) => Ok(false),
-            Some((_, "any")) => Ok(true),
-            Some((name, found)) => Err(ConfigError::Choice { name, expected: "https or any", found: found.to_owned() }),
-        }
-    }
-
-    /// A secret as it stands there, and what sets it.
-    fn secret_text(&self, key: &str) -> Result<Option<(String, String)>, ConfigError> {
-        let (Some(setting), Some(key)) = (self.layer.get(key), Key::of(key)) else { return Ok(None) };
-        let name = setting.name(key);
-        let text = match &setting.value {
-            Value::Text(text) => text.clone(),
-            Value::InFile(path) => {
-                let unreadable = |error| ConfigError::Unreadable { name: name.clone(), path: path.clone(), error };
-                let bytes = (self.read)(path).map_err(unreadable)?;
-                let bytes = bytes.ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))?;
-                let text = String::from_utf8(bytes)
-                    .map_err(|_| ConfigError::NotText { name: name.clone(), path: path.clone() })?;
-                text.trim_end_matches(['\r', '\n']).to_owned()
-            }
-        };
-        Ok(Some((name, text)))
-    }
-
-    fn access_log(&self) -> Result<AccessLog, ConfigError> {
-        let Some((name, found)) = self.set("access-log") else { return Ok(AccessLog::default()) };
-        let choice = |_| ConfigError::Choice { name, expected: "off, failures or all", found: found.to_owned() };
-        found.parse().map_err(choice)
-    }
-
-    fn root(&self, role: Role) -> Result<Option<RootKey>, ConfigError> {
-        if !role.has_gateway() {
-            return Ok(None);
-        }
-        let access = self.secret("root-access-key", 3, 128)?;
-        let secret = self.secret("root-secret-key", 8, 128)?;
-        match (access, secret) {
-            (Some(access), Some(secret)) => Ok(Some(RootKey { access: access.reveal().to_owned(), secret })),
-            (None, None) if role == Role::Dev => Ok(None),
-            (None, _) => Err(required("root-access-key", "there are no default credentials")),
-            (_, None) => Err(required("root-secret-key", "there are no default credentials")),
-        }
-    }
-
-    /// Name, peers, where this node listens for peers, and what they dial.
-    fn place(&self, role: Role) -> Result<(String, Vec<Peer>, String, String), ConfigError> {
-        let list = self.set("peers");
-        let peers = match &list {
-            Some((name, text)) => {
-                peers::parse(text).map_err(|error| ConfigError::Peers { name: name.clone(), error })?
-            }
-            None => Vec::new(),
-        };
-        match role {
-            Role::Dev | Role::Client => return Ok((String::new(), Vec::new(), String::new(), String::new())),
-            Role::Gateway if peers.is_empty() => return Err(required("peers", "a gateway keeps no data itself")),
-            Role::Gateway => return Ok((String::new(), peers, String::new(), String::new())),
-            Role::Server | Role::Replica => {}
-        }
-        let name = match self.set("name") {
-            Some((_, text)) if peers::is_name(text) => text.to_owned(),
-            Some((name, text)) => {
-                let error = BadPeers::Name(text.to_owned());
-                return Err(ConfigError::Peers { name, error });
-            }
-            None if peers.is_empty() => "n1".to_owned(),
-            None => return Err(required("name", "this node must know which of the peers it is")),
-        };
-        let own = peers.iter().find(|peer| peer.name == name).map(|peer| peer.address.clone());
-        let listen = self.address("peer-listen")?;
-        let address = match (self.address("peer-address")?, own, &listen) {
-            (Some(address), _, _) | (None, Some(address), _) => address,
-            (None, None, Some(listen)) if peers.is_empty() && peers::is_loopback(listen) => listen.clone(),
-            (None, None, _) if peers.is_empty() => "127.0.0.1:9003".to_owned(),
-            (None, None, _) => return Err(required("peer-address", "this node's name is not among the peers")),
-        };
-        let listen = listen.unwrap_or_else(|| {
-            let port = peers::port(&address).unwrap_or_default();
-            if peers::is_loopback(&address) { address.clone() } else { format!("0.0.0.0:{port}") }
-        });
-        let peers = if peers.is_empty() { vec![Peer { name: name.clone(), address: address.clone() }] } else { peers };
-        Ok((name, peers, listen, address))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Bodies in signed chunks with a trailer (S3 API reference, "Signature calculations for the Authorization header:
 //! transferring payload in multiple chunks"), sound or tampered with after they were signed.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
@@ -81,7 +83,7 @@ impl Signer {
 }
 
 fn sum_of(body: &[u8]) -> String {
-    crate::history::client::base64(&Sha256::digest(body))
+    BASE64.encode(Sha256::digest(body))
 }
 
 /// Another signature of the same length.

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use holdfast_wire::id::Seq;
 use http::{Method, StatusCode};
@@ -342,7 +344,7 @@ impl Client {
         let objects: String =
             keys.iter().map(|key| format!("<Object><Key>{}</Key></Object>", xml::escape(key))).collect();
         let body = format!("<Delete>{objects}</Delete>");
-        let md5 = base64(&Md5::digest(body.as_bytes()));
+        let md5 = BASE64.encode(Md5::digest(body.as_bytes()));
         let call = Call::bucket(Method::POST, &self.shared.plan.bucket).query("delete", "").header("content-md5", md5);
         let start = self.shared.now();
         let result = self.send(call.body(body)).await;
@@ -479,29 +481,5 @@ impl Client {
         };
         let op = Op::List { delimiter: delimiter.map(str::to_owned) };
         self.record(prefix, op, start, outcome, None);
-    }
-}
-
-/// Standard base64 with padding.
-pub fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for at in 0..4 {
-            let sextet = word >> (18 - 6 * at) & 63;
-            out.push(if at <= chunk.len() { ALPHABET[sextet as usize] as char } else { '=' });
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn base64_as_rfc_4648_has_it() {
-        for (plain, coded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(super::base64(plain.as_bytes()), coded);
-        }
     }
 }

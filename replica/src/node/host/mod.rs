@@ -1,6 +1,7 @@
 //! A node that knows who it is: its groups, what it shares among them, and its tasks.
 
 mod groups;
+mod metrics;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,12 +10,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use holdfast_wire::deleted::Kept;
-use holdfast_wire::due::LifecycleReport;
 use holdfast_wire::error::CallError;
 use holdfast_wire::heartbeat::{ClusterView, GroupStatus, Heartbeat, Layout, NodeInfo};
 use holdfast_wire::id::{GroupId, NodeId};
-use holdfast_wire::scrub::{ScrubOrder, ScrubState};
 use holdfast_wire::seam::Seams;
 use holdfast_wire::transport::Client;
 use parking_lot::{Mutex, RwLock};
@@ -25,14 +23,13 @@ use tokio_util::task::TaskTracker;
 
 use super::load::LoadMeter;
 use super::neighbours::{self, Neighbours};
-use super::usage::BucketMetrics;
 use super::{Identity, NodeConfig};
-use crate::blob::{BlobStats, BlobStore};
+use crate::blob::BlobStore;
 use crate::file::{Files, Lane};
 use crate::group::{Group, Rounds};
 use crate::index::Effects;
-use crate::index::engine::{Engine, EngineStats, Trouble};
-use crate::log::{Log, LogStats};
+use crate::index::engine::{Engine, Trouble};
+use crate::log::Log;
 use crate::peers::Peers;
 use crate::service::Staged;
 use crate::service::quota::Rounds as QuotaRounds;
@@ -42,6 +39,8 @@ use crate::task::lifecycle;
 use crate::task::repair::Repair;
 use crate::task::scrub::Scrub;
 use crate::task::slow::SlowDisk;
+
+pub use metrics::NodeMetrics;
 
 /// Between heartbeats, unless something changes.
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(200);
@@ -90,41 +89,6 @@ pub struct Host {
     group_tasks: Mutex<BTreeMap<GroupId, CancellationToken>>,
     /// It serves nobody any more.
     ended: CancellationToken,
-}
-
-/// A node's numbers.
-#[derive(Clone, Debug)]
-pub struct NodeMetrics {
-    /// As its heartbeat says.
-    pub heartbeat: Heartbeat,
-    /// The log's.
-    pub log: LogStats,
-    /// The blobs'.
-    pub blobs: BlobStats,
-    /// The engine's.
-    pub engine: EngineStats,
-    /// Blobs that are waited for.
-    pub missing_blobs: u64,
-    /// Blobs fetched from other nodes since the start.
-    pub repaired_blobs: u64,
-    /// What the node keeps of objects that are gone.
-    pub kept: Kept,
-    /// Objects let go of since the start that could have been brought back, in the groups that this node led.
-    pub forgotten: u64,
-    /// Blobs reclaimed since the start that nothing named any more.
-    pub collected_blobs: u64,
-    /// Blobs reclaimed since the start that nothing ever named.
-    pub collected_orphans: u64,
-    /// The 99th percentile of the log's syncs while the disk is slow, microseconds; 0 while it is not.
-    pub slow_disk_us: u64,
-    /// Leaderships given away since the start because the disk was slow.
-    pub handed_over: u64,
-    /// The scrub under way and the last one.
-    pub scrub: ScrubState,
-    /// What lifecycle rules made go since the start, in the groups that this node led.
-    pub lifecycle: LifecycleReport,
-    /// What buckets hold in the shards that it leads.
-    pub buckets: BucketMetrics,
 }
 
 impl Host {
@@ -481,34 +445,6 @@ impl Host {
         heartbeats.extend(heard.into_iter().map(|(heartbeat, age)| ((*heartbeat).clone(), age.as_millis() as u64)));
         heartbeats.sort_by_key(|(heartbeat, _)| heartbeat.node.id);
         ClusterView { cluster: self.identity.cluster, layout: self.layout.borrow().clone(), heartbeats }
-    }
-
-    fn kept(&self) -> Kept {
-        self.groups().iter().map(|group| group.index().kept()).fold(Kept::default(), |sum, kept| Kept {
-            objects: sum.objects + kept.objects,
-            bytes: sum.bytes + kept.bytes,
-        })
-    }
-
-    /// The node's numbers.
-    pub fn metrics(&self) -> NodeMetrics {
-        NodeMetrics {
-            heartbeat: self.heartbeat(),
-            log: self.log.stats(),
-            blobs: self.blobs.stats(),
-            engine: self.engine.stats(),
-            missing_blobs: self.groups().iter().map(|group| self.repair.missing(group.id())).sum(),
-            repaired_blobs: self.repair.fetched(),
-            kept: self.kept(),
-            forgotten: self.collected.forgotten(),
-            collected_blobs: self.collected.trash(),
-            collected_orphans: self.collected.orphans(),
-            slow_disk_us: self.slow_disk.p99_us(),
-            handed_over: self.slow_disk.handed_over(),
-            scrub: self.scrub.obey(ScrubOrder::Status, 0),
-            lifecycle: self.lifecycle.report(),
-            buckets: self.bucket_metrics(),
-        }
     }
 
     pub(super) async fn stop(&self) {
