@@ -131,7 +131,7 @@ fn authority(sources: &Sources, dir: &Path) -> Result<Issuer<'static, KeyPair>, 
     let path = dir.join("ca.key");
     let missing = |error| CertsError::Io { path: path.clone(), error };
     let bytes = holdfast_replica::file::read(&*sources.files, &path).map_err(missing)?;
-    let bytes = bytes.ok_or_else(|| missing(io::ErrorKind::NotFound.into()))?;
+    let bytes = bytes.ok_or_else(|| missing(crate::no_such_file()))?;
     let text = String::from_utf8(bytes).map_err(|_| CertsError::NotAnAuthority(path.clone()))?;
     let key = KeyPair::from_pem(&text).map_err(|_| CertsError::NotAnAuthority(path.clone()))?;
     // A foreign authority has another name: what it signs here nobody would believe.

@@ -84,11 +84,17 @@ pub async fn examine(config: &Config, files: Arc<dyn Files>, net: &dyn Net, cloc
     found
 }
 
+/// The data directory, or what it would be made in.
 fn disk(files: &dyn Files, data: &Path) -> Vec<Check> {
+    let there = data.ancestors().map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
+    let Some(data) = there.into_iter().find(|path| files.read_dir(path).is_ok()) else {
+        return vec![check(
+            "disk",
+            Verdict::Fail,
+            format!("{} cannot be made: nothing above it can be read", data.display()),
+        )];
+    };
     let shown = data.display();
-    if let Err(error) = files.create_dir_all(data) {
-        return vec![check("disk", Verdict::Fail, format!("{shown} cannot be made: {error}"))];
-    }
     let mut found = Vec::new();
     match files.space(data) {
         Ok(space) if space.free < space.total / FREE_PART => {
@@ -256,6 +262,10 @@ mod tests {
         assert!(text(&found).contains(&format!("warn  port    {taken} is in use")), "{}", text(&found));
         assert!(found.iter().any(|check| check.what == "fsync"));
         assert!(RealFiles.read_dir(dir.path()).unwrap().is_empty());
+        let beneath = dir.path().join("not/there/yet");
+        let found = disk(&RealFiles, &beneath);
+        assert!(found.iter().all(|check| check.verdict < Verdict::Fail), "{}", text(&found));
+        assert!(RealFiles.read_dir(dir.path()).unwrap().is_empty(), "nothing is made");
     }
 
     /// `certs` checks of a node with these pairs, as lines.

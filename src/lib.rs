@@ -92,7 +92,9 @@ pub fn main(release: Release) -> ExitCode {
         Cli::CheckConfig { role, flags } => {
             let checked = settings(flags).and_then(|settings| {
                 logging::check(&LogConfig::new(&settings)?)?;
-                Ok(Config::new(role, &settings, &read)?)
+                let config = Config::new(role, &settings, &read)?;
+                tls::Tls::load(&config.tls, sources())?;
+                Ok(config)
             });
             match checked {
                 Ok(_) => {
@@ -150,6 +152,11 @@ fn complain(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
 
 fn sources() -> Sources {
     Sources { files: Arc::new(RealFiles), clock: Arc::new(SystemClock) }
+}
+
+/// A file that is named and not there.
+fn no_such_file() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "no such file")
 }
 
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {

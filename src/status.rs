@@ -1,5 +1,6 @@
 //! The cluster's status: what one process sees, as facts, and in words what is wrong with it. Pure.
 
+mod clocks;
 pub mod drain;
 pub mod fit;
 mod text;
@@ -81,6 +82,8 @@ pub struct Node {
     pub draining: bool,
     /// Software version.
     pub version: String,
+    /// How far its clock is ahead of the others', milliseconds; `None`: not alive.
+    pub clock_ahead_ms: Option<i64>,
     /// How busy it was; `None`: never heard.
     pub load: Option<NodeLoad>,
 }
@@ -192,6 +195,11 @@ impl Status {
         self.nodes.iter().any(|node| node.id == id && node.alive)
     }
 
+    fn has_majority(&self, group: &Group) -> bool {
+        let alive = group.voters.iter().filter(|id| self.is_alive(**id)).count();
+        !group.voters.is_empty() && alive > group.voters.len() / 2
+    }
+
     fn judge(&mut self) {
         if self.groups.is_empty() {
             self.problem(Health::Unavailable, "the cluster has no shard map yet: it is still being formed".to_owned());
@@ -219,12 +227,28 @@ impl Status {
             };
             self.problem(Health::Degraded, format!("node {name} at {} {since}", node.address));
             let short = &node.name;
-            self.todo(format!(
-                "look after {short}: is its process, machine, network well? It catches up by itself when it is back. If its \
-                 disk is lost, start it on an empty one: it takes its old place. If it is gone for good: `holdfast cluster \
-                 remove {short}`"
-            ));
+            let mut advice = format!(
+                "look after {short}: is its process, machine, network well? It catches up by itself when it is back."
+            );
+            // While a majority is missing, what its disk holds may be all that there is.
+            if self.groups.iter().filter(|group| group.voters.contains(&node.id)).all(|group| self.has_majority(group))
+            {
+                advice += &format!(
+                    " If its disk is lost, start it on an empty one: it takes its old place. If it is gone for good: \
+                     `holdfast cluster remove {short}`"
+                );
+            }
+            self.todo(advice);
             return;
+        }
+        if let Some(ahead) = node.clock_ahead_ms.filter(|ahead| ahead.unsigned_abs() > clocks::OFF_MS) {
+            let (seconds, way) = (ahead.unsigned_abs() / 1000, if ahead > 0 { "ahead of" } else { "behind" });
+            self.problem(Health::Degraded, format!("the clock of node {name} is {seconds} s {way} the others'"));
+            self.todo(format!(
+                "set the clock of {} (chrony, systemd-timesyncd): clients are refused whose clocks differ by 15 minutes, and \
+                 certificates, locks and lifecycle rules go by it",
+                node.name
+            ));
         }
         if let Some(reason) = &node.not_ready {
             self.problem(Health::Degraded, format!("node {name} is not ready: {reason}"));
@@ -262,7 +286,7 @@ impl Status {
         let what = if group.kind == "root" { "the root group".to_owned() } else { format!("shard {}", group.id) };
         let alive = group.voters.iter().filter(|id| self.is_alive(**id)).count();
         let quorum = group.voters.len() / 2 + 1;
-        if group.voters.is_empty() || alive < quorum {
+        if !self.has_majority(group) {
             let stopped =
                 if group.kind == "root" { "buckets cannot be created or deleted" } else { "it takes no writes" };
             let of = group.voters.len();
@@ -271,8 +295,8 @@ impl Status {
                 format!("{what} has lost its majority ({alive} of {of} voters alive): {stopped}"),
             );
             self.todo(format!(
-                "bring back enough of the silent nodes that {quorum} of {of} voters of {what} live, with their disks as they \
-                 were: do not wipe or remove them"
+                "bring back enough of the silent nodes that {quorum} of {of} voters of every group live, with their disks as \
+                 they were: do not wipe or remove them"
             ));
         } else if group.leader.is_none() {
             self.problem(Health::Unavailable, format!("{what} has no leader; an election should end within seconds"));
@@ -314,6 +338,7 @@ impl Status {
 }
 
 fn nodes(view: &ClusterView) -> Vec<Node> {
+    let clocks = clocks::offsets(view);
     let mut nodes: Vec<Node> = view
         .layout
         .nodes
@@ -330,6 +355,7 @@ fn nodes(view: &ClusterView) -> Vec<Node> {
                 not_ready: said.and_then(|said| said.not_ready.clone()),
                 draining: view.layout.draining.contains(&info.id),
                 version: said.map_or(&info.version, |said| &said.node.version).clone(),
+                clock_ahead_ms: clocks.iter().find(|(node, _)| *node == info.id.0).map(|(_, ahead)| *ahead),
                 load: said.map(|said| said.load.into()),
             }
         })

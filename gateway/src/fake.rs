@@ -12,7 +12,7 @@ use futures::{FutureExt, StreamExt};
 use holdfast_wire::bucket::{AckMode, Bucket, BucketState};
 use holdfast_wire::configuration::BucketChange;
 use holdfast_wire::error::CallError;
-use holdfast_wire::heartbeat::{GroupStatus, Heartbeat, Layout, Load, NodeInfo, Role};
+use holdfast_wire::heartbeat::{GroupStatus, Heartbeat, Layout, Load, NodeInfo, Role, UNSAID};
 use holdfast_wire::id::{BucketId, BucketName, ClusterId, Epoch, GroupId, NodeId, Seq};
 use holdfast_wire::object::{Detail, Object, Summary};
 use holdfast_wire::placement::{GroupPlace, HashRange, Placement, ShardMap};
@@ -245,6 +245,7 @@ impl FakeNode {
         Heartbeat {
             cluster: CLUSTER,
             node: info(self.id),
+            clock_ms: UNSAID,
             not_ready: None,
             load: *self.load.lock(),
             groups: groups.collect(),

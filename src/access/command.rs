@@ -299,7 +299,7 @@ impl Body {
         let file = |path: PathBuf| -> Result<Value, BadFile> {
             let unreadable = |error| BadFile::Unreadable { path: path.clone(), error };
             let bytes = read(&path).map_err(unreadable)?;
-            let bytes = bytes.ok_or_else(|| unreadable(std::io::ErrorKind::NotFound.into()))?;
+            let bytes = bytes.ok_or_else(|| unreadable(crate::no_such_file()))?;
             Ok(Value::String(String::from_utf8_lossy(&bytes).into_owned()))
         };
         let body = match self {

@@ -141,6 +141,9 @@ pub fn explain(
     let question = Question { action: &ask.action, resource: &resource, caller, facts: &facts };
     let decision = evaluate(&question, &standing);
     let mut policies: Vec<String> = names.iter().map(|(name, _)| (*name).to_owned()).collect();
+    // The same policy may come by the user and by a group.
+    policies.sort();
+    policies.dedup();
     policies.extend(own.iter().map(|_| "the bucket's policy".to_owned()));
     let (source, why) = match &decision {
         Decision::Allowed(source) => (Some(source), format!("allowed by {}", place(source))),

@@ -215,7 +215,7 @@ impl Provision {
 
 fn file(path: &Path, read: Read<'_>) -> Result<String, BadFile> {
     let unreadable = |error| BadFile::Unreadable { path: path.to_owned(), error };
-    let bytes = read(path).map_err(unreadable)?.ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))?;
+    let bytes = read(path).map_err(unreadable)?.ok_or_else(|| unreadable(crate::no_such_file()))?;
     let no_text = |_| BadFile::Syntax { path: path.to_owned(), reason: "not UTF-8 text".to_owned() };
     String::from_utf8(bytes).map_err(no_text)
 }

@@ -13,7 +13,7 @@ use super::route::{Answer, Route};
 pub const ROUTES: &[Route] = &[Route {
     method: Method::GET,
     path: "/v1/openapi.json",
-    about: "This API as an OpenAPI 3.0 document",
+    about: "This API as an OpenAPI 3.1 document",
     command: "openapi",
     query: &[],
     body: None,
@@ -30,7 +30,12 @@ struct Error {
 
 /// The document. Within version 1 of the API nothing is removed or renamed; fields and routes are added.
 pub fn document<'a>(routes: impl Iterator<Item = &'a Route>) -> Value {
-    let mut generator = SchemaSettings::openapi3().into_generator();
+    // The schemas of OpenAPI 3.1 are those of JSON Schema 2020-12.
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut generator = settings.into_generator();
     let refusal = generator.subschema_for::<Error>();
     let mut paths: Map<String, Value> = Map::new();
     for route in routes {
@@ -67,7 +72,7 @@ pub fn document<'a>(routes: impl Iterator<Item = &'a Route>) -> Value {
         methods[route.method.as_str().to_lowercase()] = operation;
     }
     json!({
-        "openapi": "3.0.3",
+        "openapi": "3.1.0",
         "info": {
             "title": "Holdfast admin API",
             "version": env!("CARGO_PKG_VERSION"),

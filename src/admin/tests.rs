@@ -70,7 +70,7 @@ async fn operations_are_parsed_strictly_and_answered_in_words() {
 #[tokio::test]
 async fn every_route_is_described_and_belongs_to_a_command() {
     let (status, document) = ask(&admin(None), "GET", "/v1/openapi.json", &[], "").await;
-    assert_eq!((status, &document["openapi"]), (200, &"3.0.3".into()));
+    assert_eq!((status, &document["openapi"]), (200, &"3.1.0".into()));
     let mut seen = std::collections::BTreeSet::new();
     for route in routes() {
         let method = route.method.as_str().to_lowercase();

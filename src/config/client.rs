@@ -1,6 +1,5 @@
 //! What the commands are told that talk to a running process.
 
-use std::io;
 use std::path::PathBuf;
 
 use super::key::Role;
@@ -32,7 +31,7 @@ impl ImportConfig {
         let key = from.root(Role::Gateway)?.expect("a gateway without a root key is refused");
         let ca = from.path("ca").map(|path| {
             let unreadable = |error| ConfigError::Unreadable { name: "ca".to_owned(), path: path.clone(), error };
-            read(&path).and_then(|bytes| bytes.ok_or_else(|| io::ErrorKind::NotFound.into())).map_err(unreadable)
+            read(&path).and_then(|bytes| bytes.ok_or_else(crate::no_such_file)).map_err(unreadable)
         });
         Ok(Self { key, region: from.text("region"), ca: ca.transpose()? })
     }

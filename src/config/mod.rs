@@ -156,7 +156,7 @@ pub fn settings(
             layer::file(&text)?
         }
         Ok(None) if named.is_none() => Layer::new(),
-        Ok(None) => return Err(ConfigError::Unreadable { name, path, error: io::ErrorKind::NotFound.into() }),
+        Ok(None) => return Err(ConfigError::Unreadable { name, path, error: crate::no_such_file() }),
         Err(error) => return Err(ConfigError::Unreadable { name, path, error }),
     };
     Ok(layer::merge([layer::defaults(), file, environment, flags]))

@@ -42,7 +42,7 @@ impl Reader<'_> {
                 let path = PathBuf::from(path);
                 let unreadable = |error| ConfigError::Unreadable { name: name.clone(), path: path.clone(), error };
                 let text = (self.read)(&path).map_err(unreadable)?;
-                let text = text.ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))?;
+                let text = text.ok_or_else(|| unreadable(crate::no_such_file()))?;
                 let keys = KeySet::parse(&text);
                 Jwks::Given(keys.ok_or_else(|| unreadable(io::ErrorKind::InvalidData.into()))?)
             }
@@ -138,7 +138,7 @@ impl Reader<'_> {
             Value::InFile(path) => {
                 let unreadable = |error| ConfigError::Unreadable { name: name.clone(), path: path.clone(), error };
                 let bytes = (self.read)(path).map_err(unreadable)?;
-                let bytes = bytes.ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))?;
+                let bytes = bytes.ok_or_else(|| unreadable(crate::no_such_file()))?;
                 let text = String::from_utf8(bytes)
                     .map_err(|_| ConfigError::NotText { name: name.clone(), path: path.clone() })?;
                 text.trim_end_matches(['\r', '\n']).to_owned()

@@ -34,6 +34,7 @@ pub fn healthy() -> ClusterView {
     let heartbeat = |node: &NodeInfo| Heartbeat {
         cluster: ClusterId(7),
         node: node.clone(),
+        clock_ms: 1_800_000_000_000,
         not_ready: None,
         load: Load { disk_free: 90 << 30, disk_total: 100 << 30, ..Load::default() },
         groups: [0, 1]
@@ -168,6 +169,9 @@ fn what_is_wrong_comes_with_what_is_done_about_it_and_what_is_left_to_do() {
     let keep = "do not wipe or remove them";
     assert!(status.todo.iter().any(|todo| todo.contains(keep)), "a lost majority: {:?}", status.todo);
     assert!(table(&status).contains(keep));
+    let dangerous = status.todo.iter().filter(|todo| todo.contains("empty") || todo.contains("cluster remove"));
+    assert_eq!(dangerous.count(), 0, "{:?}", status.todo);
+    assert_eq!(status.todo.iter().filter(|todo| todo.contains(keep)).count(), 1, "{:?}", status.todo);
     let mut view = healthy();
     view.heartbeats[0].0.groups[1].missing_blobs = 7;
     let status = Status::of(&view);
@@ -192,4 +196,22 @@ fn a_drain_is_told_until_nothing_is_left() {
     view.heartbeats[2].0.groups.clear();
     assert_eq!(told(&view), Some(Progress::Empty { name: "n3".to_owned() }));
     assert!(Status::of(&view).todo.iter().any(|todo| todo.contains("holdfast cluster remove n3")));
+}
+
+#[test]
+fn a_clock_that_is_off_is_told_of_the_node_whose_it_is() {
+    let mut view = healthy();
+    view.heartbeats[2].0.clock_ms += 86_400_000;
+    let status = Status::of(&view);
+    assert_eq!(status.health, Health::Degraded);
+    assert_eq!(status.problems, ["the clock of node n3 (id 3) is 86400 s ahead of the others'"]);
+    assert!(status.todo.iter().any(|todo| todo.starts_with("set the clock of n3")), "{:?}", status.todo);
+    let off: Vec<_> = status.nodes.iter().map(|node| node.clock_ahead_ms).collect();
+    assert_eq!(off, [Some(0), Some(0), Some(86_400_000)]);
+    // An old heartbeat is no slow clock.
+    let mut view = healthy();
+    (view.heartbeats[1].0.clock_ms, view.heartbeats[1].1) = (1_800_000_000_000 - 1300, 1400);
+    assert!(Status::of(&view).problems.is_empty());
+    view.heartbeats[0].0.clock_ms -= 6_000;
+    assert!(Status::of(&view).problems[0].ends_with("is 6 s behind the others'"));
 }

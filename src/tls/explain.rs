@@ -45,7 +45,9 @@ pub fn certificate(why: &CertificateError) -> String {
                 ServerName::IpAddress(ip) => std::net::IpAddr::from(*ip).to_string(),
                 _ => "the address".to_owned(),
             };
-            let names = if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
+            // Each is shown as the kind of a name and, in quotes, the name.
+            let names: Vec<_> = presented.iter().map(|name| name.split('"').nth(1).unwrap_or(name)).collect();
+            let names = if names.is_empty() { "no name".to_owned() } else { names.join(", ") };
             format!("its certificate is not for {wanted} but for {names}")
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {

@@ -81,7 +81,7 @@ pub fn certificates(sources: &Sources, path: &Path) -> Result<Vec<CertificateDer
 fn read(sources: &Sources, path: &Path) -> Result<Vec<u8>, TlsError> {
     let unreadable = |error| TlsError::Unreadable { path: path.to_owned(), error };
     let bytes = file::read(&*sources.files, path).map_err(unreadable)?;
-    bytes.ok_or_else(|| unreadable(io::ErrorKind::NotFound.into()))
+    bytes.ok_or_else(|| unreadable(crate::no_such_file()))
 }
 
 /// From when until when the first certificate of a file is valid.

@@ -182,3 +182,28 @@ async fn a_rolling_restart_loses_no_request_and_the_command_line_shows_the_clust
     })
     .await;
 }
+
+/// A directory of one cluster, started among the peers of another: it must not serve what it has to those who mean them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_of_another_cluster_is_refused_in_one_line() {
+    on_cluster(Options { nodes: 1, ..Options::default() }, async |own| -> Test {
+        let mut other = own.beside(Options { nodes: 1, ..Options::default() }).await?;
+        let node = own.node(0);
+        let address = node.at(node.ports.peer);
+        let stray = other.node(0);
+        stray.terminate(Duration::from_secs(20)).await?;
+        let peers = stray.args.iter().position(|arg| arg == "--peers").ok_or_else(|| Failure::new("no --peers"))?;
+        stray.args[peers + 1] += &format!(",n2={address}");
+        stray.start()?;
+        let ended = stray.ended(Duration::from_secs(20)).await?;
+        let said = stray.log_tail(1);
+        assert_eq!(ended.code(), Some(2), "{said}");
+        assert!(said.starts_with("holdfast: the data directory is of cluster ") && said.contains("(n2)"), "{said}");
+        // Nobody else is disturbed, and neither is it where it belongs.
+        own.ready().await?;
+        stray.args[peers + 1] = stray.args[peers + 1].split(',').next().unwrap_or_default().to_owned();
+        stray.start()?;
+        Ok(other.ready().await?)
+    })
+    .await;
+}

@@ -77,6 +77,8 @@ pub struct Heartbeat {
     pub cluster: ClusterId,
     /// Who speaks.
     pub node: NodeInfo,
+    /// What its clock said: milliseconds since 1970, or [`UNSAID`].
+    pub clock_ms: u64,
     /// Why it is not ready to serve, if it is not.
     pub not_ready: Option<String>,
     /// How busy it is.
@@ -86,6 +88,9 @@ pub struct Heartbeat {
     /// The cluster as of the newest root state that it has applied or heard of.
     pub layout: Layout,
 }
+
+/// The time of a heartbeat that tells none.
+pub const UNSAID: u64 = 0;
 
 /// Nodes and map, as root keeps them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

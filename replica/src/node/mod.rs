@@ -11,6 +11,7 @@ mod leave;
 mod load;
 mod neighbours;
 mod restore;
+mod stray;
 pub mod usage;
 
 use std::path::PathBuf;
@@ -24,7 +25,7 @@ use futures::stream::{BoxStream, StreamExt};
 use holdfast_wire::error::CallError;
 use holdfast_wire::fault::{FAULT, FaultAnswer};
 use holdfast_wire::handshake;
-use holdfast_wire::heartbeat::{GroupStatus, Heartbeat};
+use holdfast_wire::heartbeat::{GroupStatus, Heartbeat, UNSAID};
 use holdfast_wire::request::Request;
 use holdfast_wire::seam::Seams;
 use holdfast_wire::service::{Answer, Body, Service};
@@ -44,6 +45,7 @@ pub use founding::Hello;
 pub use host::{Host, NodeMetrics};
 pub use identity::{Founding, Identity, IdentityError};
 pub use restore::{Restore, RestoreError};
+pub use stray::Stray;
 
 use faults::Faults;
 use founding::{BEGIN, FOUND, HELLO, Stamp};
@@ -73,6 +75,9 @@ pub enum NodeError {
     /// The stamp.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The peers are another cluster's.
+    #[error(transparent)]
+    Stray(#[from] Stray),
     /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -120,6 +125,9 @@ impl Node {
         }
         files.create_dir_all(&config.data).map_err(data_error)?;
         let stamp = Stamp::load(files.clone(), &config)?;
+        if let Some(identity) = stamp.identity() {
+            stray::check(&identity, &config, &seams).await?;
+        }
         let salt = log_salt(&*files, &config, &seams).map_err(data_error)?;
         let config = NodeConfig { log: LogOptions { salt, ..config.log }, ..config };
         let (log, blobs) = open(&config, &seams, &files).await?;
@@ -329,7 +337,7 @@ impl Lives {
 
 /// The last words of a node that is crashed by order: who it is, and nothing that others could rely on.
 fn epitaph(last: Heartbeat) -> Heartbeat {
-    Heartbeat { not_ready: Some(faults::CRASHED.to_owned()), groups: Vec::new(), ..last }
+    Heartbeat { not_ready: Some(faults::CRASHED.to_owned()), groups: Vec::new(), clock_ms: UNSAID, ..last }
 }
 
 impl Inner {

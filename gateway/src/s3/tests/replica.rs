@@ -12,7 +12,7 @@ use holdfast_wire::bucket::{AckMode, Bucket, BucketState};
 use holdfast_wire::configuration::{BucketChange, Configuration};
 use holdfast_wire::error::CallError;
 use holdfast_wire::frame::Unframer;
-use holdfast_wire::heartbeat::{GroupStatus, Heartbeat, Layout, Load, NodeInfo, Role};
+use holdfast_wire::heartbeat::{GroupStatus, Heartbeat, Layout, Load, NodeInfo, Role, UNSAID};
 use holdfast_wire::id::{BlobId, BucketId, ClusterId, GroupId, NodeId, ObjectKey, Seq, UploadId};
 use holdfast_wire::object::{
     Attributes, Checksum, Detail, NewBody, Object, ObjectPart, Part, Piece, Source, Summary, Upload,
@@ -438,6 +438,7 @@ fn heartbeat() -> Heartbeat {
     Heartbeat {
         cluster: ClusterId(1),
         node: node.clone(),
+        clock_ms: UNSAID,
         not_ready: None,
         load: Load::default(),
         groups: statuses.collect(),

@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 use super::load::LoadMeter;
 use super::neighbours::{self, Neighbours};
-use super::{Identity, NodeConfig};
+use super::{Identity, NodeConfig, stray};
 use crate::blob::BlobStore;
 use crate::file::{Files, Lane};
 use crate::group::{Group, Rounds};
@@ -324,6 +324,11 @@ impl Host {
         let log_failed = self.log.failed();
         let host = self.clone();
         spawn(Box::pin(async move { host.fail(log_failed.await.to_string()) }));
+        let host = self.clone();
+        spawn(Box::pin(async move {
+            let stray = stray::watch(&host.identity, &host.config, &host.seams).await;
+            host.fail(stray.to_string());
+        }));
         spawn(Box::pin(neighbours::listen(self.clone(), stop.clone())));
         spawn(Box::pin(neighbours::introduce(self.clone())));
         self.follow_layout(&tasks, &stop).await;
@@ -401,6 +406,7 @@ impl Host {
         Heartbeat {
             cluster: self.identity.cluster,
             node: self.info(),
+            clock_ms: self.seams.clock.unix_millis(),
             not_ready: self.not_ready(),
             load: self.load.load(&*self.files, &self.config.data, self.sync_us()),
             groups: self.groups().iter().map(|group| self.group_status(group)).collect(),

@@ -1,0 +1,83 @@
+//! Whether a stamped node has gone astray: its data directory belongs to one cluster, and the peers that it was started with
+//! to another. Such a node would serve what it has to clients that mean the other cluster.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use holdfast_wire::handshake::{self, HandshakeError};
+use holdfast_wire::id::ClusterId;
+use holdfast_wire::seam::Seams;
+use tokio::time::{sleep, timeout};
+
+use super::{Identity, NodeConfig};
+
+/// A start waits so long for peers that say nothing.
+const AT_START: Duration = Duration::from_millis(500);
+/// Later looks, until one of its own is found.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// The data and the peers are of different clusters.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the data directory is of cluster {cluster}, and the peers that answer ({peers}) are of another one: give this node its own \
+     peers, or an empty data directory to join theirs"
+)]
+pub struct Stray {
+    cluster: ClusterId,
+    peers: String,
+}
+
+/// Who answers.
+#[derive(Debug, PartialEq, Eq)]
+enum Met {
+    /// At least one peer of the same cluster.
+    Kin,
+    /// Nobody who knows of a cluster.
+    Nobody,
+}
+
+/// Asks all peers at once.
+async fn meet(identity: &Identity, config: &NodeConfig, seams: &Seams) -> Result<Met, Stray> {
+    let others = config.peers.iter().filter(|(name, _)| *name != config.name);
+    let mut asked: FuturesUnordered<_> = others
+        .map(|(name, address)| async move {
+            let wanted = handshake::Identity { cluster: Some(identity.cluster), node: None };
+            let asking = async {
+                let mut stream = seams.net.connect(address).await?;
+                handshake::connect(&mut *stream, &config.secret, &*seams.random, wanted).await
+            };
+            (name, timeout(AT_START, asking).await)
+        })
+        .collect();
+    let mut foreign = Vec::new();
+    while let Some((name, answer)) = asked.next().await {
+        match answer {
+            Ok(Ok(found)) if found.cluster == Some(identity.cluster) => return Ok(Met::Kin),
+            Ok(Err(HandshakeError::OtherCluster)) => foreign.push(name.as_str()),
+            _ => {}
+        }
+    }
+    if foreign.is_empty() {
+        return Ok(Met::Nobody);
+    }
+    foreign.sort_unstable();
+    Err(Stray { cluster: identity.cluster, peers: foreign.join(", ") })
+}
+
+/// A first look, before anything is served.
+pub async fn check(identity: &Identity, config: &NodeConfig, seams: &Seams) -> Result<(), Stray> {
+    meet(identity, config, seams).await.map(drop)
+}
+
+/// Looks again until one of its own cluster answers; ends only when it has gone astray.
+pub async fn watch(identity: &Identity, config: &NodeConfig, seams: &Seams) -> Stray {
+    loop {
+        sleep(AGAIN).await;
+        match meet(identity, config, seams).await {
+            Ok(Met::Kin) => return std::future::pending().await,
+            Ok(Met::Nobody) => {}
+            Err(stray) => return stray,
+        }
+    }
+}
