@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all, select_all};
-use holdfast_gateway::audit::Auditor;
+use holdfast_gateway::audit::{AuditSink, Auditor, Record};
 use holdfast_gateway::auth::{Buckets, KeyError, Keyring, RootKey, Secret};
 use holdfast_gateway::membership::Membership;
 use holdfast_gateway::metrics::{self as gateway_metrics, GatewayMetrics};
@@ -408,6 +408,19 @@ async fn bring_about(access: Access, wish: Provision) {
             Ok(applied) => {
                 for line in applied.changed {
                     tracing::info!(what = line, "provisioned");
+                    access.audit().record(&Record {
+                        time_ms: access.seams().clock.unix_millis(),
+                        interface: "admin",
+                        who: "the configuration",
+                        access_key: None,
+                        what: "provision",
+                        resource: &line,
+                        result: "done",
+                        status: 200,
+                        why: None,
+                        source: None,
+                        request_id: "start",
+                    });
                 }
                 return;
             }

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -62,6 +63,10 @@ impl Content {
     }
 }
 
+/// The other end of a request's connection; in its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
 /// Answers requests.
 pub trait Handler: Send + Sync + 'static {
     /// Answers one request.
@@ -103,10 +108,10 @@ async fn accept(listener: Box<dyn Listener>, handler: Arc<dyn Handler>, stop: Ca
             } => accepted,
         };
         match accepted {
-            (permit, Ok((stream, _))) => {
+            (permit, Ok((stream, peer))) => {
                 let (handler, stop) = (handler.clone(), stop.clone());
                 tasks.spawn(async move {
-                    serve(stream, handler, stop).await;
+                    serve(stream, Peer(peer), handler, stop).await;
                     drop(permit);
                 });
             }
@@ -118,9 +123,12 @@ async fn accept(listener: Box<dyn Listener>, handler: Arc<dyn Handler>, stop: Ca
     }
 }
 
-async fn serve(stream: Box<dyn Connection>, handler: Arc<dyn Handler>, stop: CancellationToken) {
+async fn serve(stream: Box<dyn Connection>, peer: Peer, handler: Arc<dyn Handler>, stop: CancellationToken) {
     let stopped = stop.clone();
-    let service = service_fn(move |request| answer(handler.clone(), stopped.clone(), request));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        answer(handler.clone(), stopped.clone(), request)
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)

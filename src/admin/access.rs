@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use holdfast_gateway::audit::{AuditSink, Record, result};
 use holdfast_wire::identity::{AccessKey, EntityKind, Identities, IdentityChange};
 use http::{Method, Response, StatusCode};
 use schemars::{JsonSchema, SchemaGenerator};
@@ -77,10 +76,10 @@ pub const ROUTES: &[Route] = &[
         "Make or change a user",
         "user set",
         SchemaGenerator::subschema_for::<UserWish>,
-        |c, ask| change(c, ask, "user set", |now, ask| edit::user(now, ask.parameter(0), &wish(ask)?)),
+        |c, ask| change(c, ask, |now, ask| edit::user(now, ask.parameter(0), &wish(ask)?)),
     ),
     remove("/v1/users/{name}", "Remove a user with its keys", "user remove", |c, ask| {
-        change(c, ask, "user remove", |_, ask| Ok(vec![IdentityChange::User(ask.parameter(0).to_owned(), None)]))
+        change(c, ask, |_, ask| Ok(vec![IdentityChange::User(ask.parameter(0).to_owned(), None)]))
     }),
     read("/v1/groups", "All groups", "group list", SchemaGenerator::subschema_for::<Vec<GroupView>>, |c, _| {
         list(c, view::groups)
@@ -90,10 +89,10 @@ pub const ROUTES: &[Route] = &[
         "Make or change a group",
         "group set",
         SchemaGenerator::subschema_for::<GroupWish>,
-        |c, ask| change(c, ask, "group set", |now, ask| edit::group(now, ask.parameter(0), &wish(ask)?)),
+        |c, ask| change(c, ask, |now, ask| edit::group(now, ask.parameter(0), &wish(ask)?)),
     ),
     remove("/v1/groups/{name}", "Remove a group", "group remove", |c, ask| {
-        change(c, ask, "group remove", |_, ask| Ok(vec![IdentityChange::Group(ask.parameter(0).to_owned(), None)]))
+        change(c, ask, |_, ask| Ok(vec![IdentityChange::Group(ask.parameter(0).to_owned(), None)]))
     }),
     read("/v1/roles", "All roles", "role list", SchemaGenerator::subschema_for::<Vec<RoleView>>, |c, _| {
         list(c, view::roles)
@@ -103,10 +102,10 @@ pub const ROUTES: &[Route] = &[
         "Make or change a role",
         "role set",
         SchemaGenerator::subschema_for::<RoleWish>,
-        |c, ask| change(c, ask, "role set", |now, ask| edit::role(now, ask.parameter(0), &wish(ask)?)),
+        |c, ask| change(c, ask, |now, ask| edit::role(now, ask.parameter(0), &wish(ask)?)),
     ),
     remove("/v1/roles/{name}", "Remove a role; its sessions end", "role remove", |c, ask| {
-        change(c, ask, "role remove", |_, ask| Ok(vec![IdentityChange::Role(ask.parameter(0).to_owned(), None)]))
+        change(c, ask, |_, ask| Ok(vec![IdentityChange::Role(ask.parameter(0).to_owned(), None)]))
     }),
     read("/v1/policies", "All policies", "policy list", SchemaGenerator::subschema_for::<Vec<PolicyView>>, |c, _| {
         list(c, view::policies)
@@ -116,10 +115,10 @@ pub const ROUTES: &[Route] = &[
         "Make or change a policy",
         "policy set",
         SchemaGenerator::subschema_for::<PolicyWish>,
-        |c, ask| change(c, ask, "policy set", |now, ask| edit::policy(now, ask.parameter(0), &wish(ask)?)),
+        |c, ask| change(c, ask, |now, ask| edit::policy(now, ask.parameter(0), &wish(ask)?)),
     ),
     remove("/v1/policies/{name}", "Remove a policy that nobody has", "policy remove", |c, ask| {
-        change(c, ask, "policy remove", |_, ask| Ok(vec![IdentityChange::Policy(ask.parameter(0).to_owned(), None)]))
+        change(c, ask, |_, ask| Ok(vec![IdentityChange::Policy(ask.parameter(0).to_owned(), None)]))
     }),
     read(
         "/v1/keys",
@@ -134,7 +133,7 @@ pub const ROUTES: &[Route] = &[
         "key create",
         SchemaGenerator::subschema_for::<NewKey>,
         SchemaGenerator::subschema_for::<MadeKey>,
-        |c, ask| audited(c, ask, "key create", |access, ask| create_key(access, ask).boxed()),
+        |c, ask| acted(c, ask, |access, ask| create_key(access, ask).boxed()),
     ),
     put(
         "/v1/keys/{access_key}",
@@ -144,11 +143,11 @@ pub const ROUTES: &[Route] = &[
         |c, ask| {
             let now_ms = c.access.seams().clock.unix_millis();
             let asked = move |now: &Identities, ask: &Ask| edit::key(now, ask.parameter(0), &wish(ask)?, now_ms);
-            audited(c, ask, "key set", move |access, ask| changed(access, ask, asked).boxed())
+            acted(c, ask, move |access, ask| changed(access, ask, asked).boxed())
         },
     ),
     remove("/v1/keys/{access_key}", "Remove an access key", "key remove", |c, ask| {
-        change(c, ask, "key remove", |_, ask| Ok(vec![IdentityChange::Key(ask.parameter(0).to_owned(), None)]))
+        change(c, ask, |_, ask| Ok(vec![IdentityChange::Key(ask.parameter(0).to_owned(), None)]))
     }),
     read("/v1/buckets", "All buckets", "bucket list", SchemaGenerator::subschema_for::<Vec<BucketView>>, |c, _| {
         buckets(c).boxed()
@@ -158,20 +157,20 @@ pub const ROUTES: &[Route] = &[
         "Make a bucket, for any owner",
         "bucket create",
         SchemaGenerator::subschema_for::<BucketWish>,
-        |c, ask| audited(c, ask, "bucket create", |access, ask| create_bucket(access, ask).boxed()),
+        |c, ask| acted(c, ask, |access, ask| create_bucket(access, ask).boxed()),
     ),
     remove("/v1/buckets/{name}", "Remove an empty bucket", "bucket remove", |c, ask| {
-        audited(c, ask, "bucket remove", |access, ask| remove_bucket(access, ask).boxed())
+        acted(c, ask, |access, ask| remove_bucket(access, ask).boxed())
     }),
     put(
         "/v1/buckets/{name}/policy",
         "Set a bucket's policy",
         "bucket policy",
         SchemaGenerator::subschema_for::<PolicyWish>,
-        |c, ask| audited(c, ask, "bucket policy", |access, ask| bucket_policy(access, ask, true).boxed()),
+        |c, ask| acted(c, ask, |access, ask| bucket_policy(access, ask, true).boxed()),
     ),
     remove("/v1/buckets/{name}/policy", "Remove a bucket's policy", "bucket policy", |c, ask| {
-        audited(c, ask, "bucket policy", |access, ask| bucket_policy(access, ask, false).boxed())
+        acted(c, ask, |access, ask| bucket_policy(access, ask, false).boxed())
     }),
     post(
         "/v1/explain",
@@ -187,7 +186,7 @@ pub const ROUTES: &[Route] = &[
         "provision",
         SchemaGenerator::subschema_for::<Provision>,
         SchemaGenerator::subschema_for::<Applied>,
-        |c, ask| audited(c, ask, "provision", |access, ask| provision(access, ask).boxed()),
+        |c, ask| acted(c, ask, |access, ask| provision(access, ask).boxed()),
     ),
 ];
 
@@ -204,13 +203,8 @@ fn list<T: Serialize + 'static>(
 
 type Decide = fn(&Identities, &Ask) -> Result<Vec<IdentityChange>, AccessError>;
 
-fn change(
-    context: Arc<Context>,
-    ask: Ask,
-    what: &'static str,
-    decide: Decide,
-) -> BoxFuture<'static, Response<Content>> {
-    audited(context, ask, what, move |access, ask| changed(access, ask, decide).boxed())
+fn change(context: Arc<Context>, ask: Ask, decide: Decide) -> BoxFuture<'static, Response<Content>> {
+    acted(context, ask, move |access, ask| changed(access, ask, decide).boxed())
 }
 
 async fn changed(
@@ -222,35 +216,13 @@ async fn changed(
     Ok(json(StatusCode::OK, &serde_json::json!({})))
 }
 
-/// Does it and writes down that it was done.
-pub(super) fn audited(
+/// Does what is asked for.
+pub(super) fn acted(
     context: Arc<Context>,
     ask: Ask,
-    what: &'static str,
     act: impl FnOnce(Access, Arc<Ask>) -> BoxFuture<'static, Answered> + Send + 'static,
 ) -> BoxFuture<'static, Response<Content>> {
-    async move {
-        let (access, ask) = (context.access.clone(), Arc::new(ask));
-        let outcome = act(access.clone(), ask.clone()).await;
-        let why = outcome.as_ref().err().map(ToString::to_string);
-        let response = answer(outcome);
-        let id = format!("{:016X}", access.seams().random.next_u64());
-        access.audit().record(&Record {
-            time_ms: access.seams().clock.unix_millis(),
-            interface: "admin",
-            who: "admin",
-            access_key: None,
-            what,
-            resource: ask.parameter(0),
-            result: result(response.status()),
-            status: response.status().as_u16(),
-            why,
-            source: None,
-            request_id: &id,
-        });
-        response
-    }
-    .boxed()
+    async move { answer(act(context.access.clone(), Arc::new(ask)).await) }.boxed()
 }
 
 async fn create_key(access: Access, ask: Arc<Ask>) -> Answered {

@@ -7,7 +7,7 @@ use http::{Method, Response, StatusCode};
 use schemars::SchemaGenerator;
 
 use super::Context;
-use super::access::{Answered, answer, audited, wish};
+use super::access::{Answered, acted, answer, wish};
 use super::route::{Answer, Ask, Route};
 use crate::access::limits::{DueView, LifecycleView, QuotaView, QuotaWish, UsageView};
 use crate::access::provision::BadFile;
@@ -47,7 +47,7 @@ pub const ROUTES: &[Route] = &[
         query: &[],
         body: Some(SchemaGenerator::subschema_for::<QuotaWish>),
         answer: Answer::Json(SchemaGenerator::subschema_for::<QuotaView>),
-        handle: |c, ask| audited(c, ask, "bucket quota", |access, ask| quota(access, ask).boxed()),
+        handle: |c, ask| acted(c, ask, |access, ask| quota(access, ask).boxed()),
     },
     Route {
         method: Method::GET,

@@ -6,6 +6,7 @@
 //! could have made are refused.
 
 pub mod access;
+mod audit;
 pub mod backup;
 pub mod cluster;
 pub mod fault;
@@ -28,7 +29,7 @@ use self::route::{Ask, Route};
 use crate::access::Access;
 use crate::cluster::Cluster;
 use crate::config::{Secret, peers};
-use crate::http::{Content, Handler, error};
+use crate::http::{Content, Handler, Peer, error};
 
 /// Everything that the API answers, in the order of its documentation.
 pub fn routes() -> impl Iterator<Item = &'static Route> {
@@ -75,6 +76,11 @@ impl Admin {
         Self { context: Arc::new(Context { cluster, access, gateway }), ..self }
     }
 
+    fn asker(&self, request: &Request<Bytes>) -> audit::Asker {
+        let source = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
+        audit::Asker { source, id: format!("{:016X}", self.context.access.seams().random.next_u64()) }
+    }
+
     fn refusal(&self, request: &Request<Bytes>) -> Option<Response<Content>> {
         let headers = request.headers();
         match &self.token {
@@ -97,16 +103,29 @@ impl Admin {
 
 impl Handler for Admin {
     fn handle(&self, request: Request<Bytes>) -> BoxFuture<'static, Response<Content>> {
+        let path = request.uri().path().to_owned();
+        let asker = self.asker(&request);
         if let Some(refusal) = self.refusal(&request) {
+            audit::record(&self.context.access, &asker, request.method().as_str(), &path, &refusal);
             return futures::future::ready(refusal).boxed();
         }
-        let path = request.uri().path().to_owned();
         let mut other_method = false;
         for route in routes() {
             let Some(parameters) = route.matches(&path) else { continue };
             if route.method == request.method() {
                 let query = request.uri().query().unwrap_or_default().to_owned();
-                return (route.handle)(self.context.clone(), Ask::new(parameters, query, request.into_body()));
+                let ask = Ask::new(parameters, query, request.into_body());
+                let (context, resource) = (self.context.clone(), audit::resource(&ask));
+                let handled = (route.handle)(context.clone(), ask);
+                if !audit::concerns(route) {
+                    return handled;
+                }
+                let handled = async move {
+                    let response = handled.await;
+                    audit::record(&context.access, &asker, route.command, &resource, &response);
+                    response
+                };
+                return handled.boxed();
             }
             other_method = true;
         }

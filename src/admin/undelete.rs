@@ -7,7 +7,7 @@ use http::{Method, Response, StatusCode};
 use schemars::SchemaGenerator;
 
 use super::Context;
-use super::access::{Answered, answer, audited, wish};
+use super::access::{Answered, acted, answer, wish};
 use super::route::{Answer, Ask, Route};
 use crate::access::provision::BadFile;
 use crate::access::undelete::{DeletedView, LIST_MAX, UndeleteWish, Undeleted};
@@ -34,7 +34,7 @@ pub const ROUTES: &[Route] = &[
         query: &[],
         body: Some(SchemaGenerator::subschema_for::<UndeleteWish>),
         answer: Answer::Json(SchemaGenerator::subschema_for::<Vec<Undeleted>>),
-        handle: |c, ask| audited(c, ask, "undelete", |access, ask| undelete(access, ask).boxed()),
+        handle: |c, ask| acted(c, ask, |access, ask| undelete(access, ask).boxed()),
     },
 ];
 

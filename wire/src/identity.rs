@@ -118,7 +118,7 @@ pub enum IdentityRefusal {
         name: String,
     },
     /// Something would name what is not there.
-    #[error("{} {by:?} needs {} {name:?}, which is not there", by_kind.as_str(), kind.as_str())]
+    #[error("{} {by:?} names {} {name:?}, which would not be there", by_kind.as_str(), kind.as_str())]
     Dangling {
         /// What names it.
         by_kind: EntityKind,
@@ -218,7 +218,7 @@ mod tests {
             .unwrap();
         let removed = |change| made.change(vec![change]).unwrap_err();
         let error = removed(IdentityChange::Policy("read".into(), None));
-        assert_eq!(error.to_string(), r#"user "ann" needs policy "read", which is not there"#);
+        assert_eq!(error.to_string(), r#"user "ann" names policy "read", which would not be there"#);
         let error = removed(IdentityChange::Key("BK".into(), None));
         assert_eq!(error, IdentityRefusal::NoSuch { kind: EntityKind::Key, name: "BK".into() });
         assert!(matches!(

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, Method, Uri};
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 use super::origin::Origin;
 use super::who::Who;
@@ -76,6 +77,8 @@ impl RequestFacts<'_> {
             "referer" => self.header("referer")?.to_owned(),
             "requestedregion" => self.region.to_owned(),
             "resourceaccount" | "sourceaccount" => ACCOUNT.to_owned(),
+            // Nobody here is a service of AWS's, or asks through one.
+            "principalisawsservice" | "viaawsservice" => "false".to_owned(),
             "username" => match self.who.caller() {
                 Caller::User(name) => name.to_owned(),
                 _ => return None,
@@ -102,7 +105,30 @@ impl RequestFacts<'_> {
         })
     }
 
+    /// When the request was signed, Unix milliseconds.
+    fn signed_ms(&self) -> Option<i128> {
+        let stamp = match self.parameter("X-Amz-Date") {
+            Some(stamp) => stamp,
+            None => self.header("x-amz-date")?.to_owned(),
+        };
+        let format = format_description!("[year][month][day]T[hour][minute][second]Z");
+        let signed = PrimitiveDateTime::parse(&stamp, format).ok()?.assume_utc();
+        Some(signed.unix_timestamp_nanos() / 1_000_000)
+    }
+
+    /// Whether the request makes an object, and not a part of one.
+    fn creates_object(&self) -> bool {
+        match *self.method {
+            Method::PUT => self.parameter("uploadId").is_none(),
+            Method::POST => self.parameter("uploadId").is_some() || self.uri.query().is_none(),
+            _ => false,
+        }
+    }
+
     fn s3(&self, name: &str) -> Option<String> {
+        if name == "x-amz-content-sha256" && self.parameter("X-Amz-Signature").is_some() {
+            return Some("UNSIGNED-PAYLOAD".to_owned());
+        }
         if name.starts_with("x-amz-") {
             let value = self.header(name)?;
             // As it names the object: decoded, without the slash before it and the version behind it.
@@ -131,6 +157,11 @@ impl RequestFacts<'_> {
                 (None, None) if self.method == Method::POST && !matches!(self.who, Who::Anonymous) => "POST".to_owned(),
                 (None, None) => return None,
             },
+            "signatureage" => {
+                self.who.owner()?;
+                (i128::from(self.now_ms) - self.signed_ms()?).max(0).to_string()
+            }
+            "objectcreationoperation" => self.creates_object().to_string(),
             "signatureversion" => self.who.owner().map(|_| "AWS4-HMAC-SHA256".to_owned())?,
             "resourceaccount" => ACCOUNT.to_owned(),
             _ => return None,
@@ -157,5 +188,59 @@ impl Facts for RequestFacts<'_> {
             _ => None,
         }
         .map(|value| vec![Cow::Owned(value)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fact(method: Method, target: &str, headers: &[(&'static str, &'static str)], key: &str) -> Option<String> {
+        let who = Who::Root { access_key: "AKROOT".into() };
+        let (uri, mut map) = (target.parse().unwrap(), HeaderMap::new());
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        // 2026-01-01T00:00:10Z
+        let now_ms = 1_767_225_610_000;
+        let (who, method, uri, headers) = (&who, &method, &uri, &map);
+        let region = "us-east-1";
+        let facts = RequestFacts {
+            who,
+            method,
+            uri,
+            headers,
+            origin: None,
+            now_ms,
+            region,
+            version: None,
+            prefix: None,
+            new_tags: None,
+            old_tags: None,
+        };
+        facts.values(key).map(|values| values.join(","))
+    }
+
+    #[test]
+    fn what_is_known_of_the_signature_and_of_what_a_write_makes() {
+        let signed = "/b/k?X-Amz-Date=20260101T000000Z&X-Amz-Signature=0";
+        let get =
+            |target: &str, headers: &[(&'static str, &'static str)], key: &str| fact(Method::GET, target, headers, key);
+        assert_eq!(get(signed, &[], "s3:signatureage").as_deref(), Some("10000"));
+        assert_eq!(get("/b/k", &[("x-amz-date", "20260101T000009Z")], "s3:signatureage").as_deref(), Some("1000"));
+        assert_eq!(get("/b/k", &[], "s3:signatureage"), None);
+        assert_eq!(get(signed, &[], "s3:x-amz-content-sha256").as_deref(), Some("UNSIGNED-PAYLOAD"));
+        assert_eq!(get("/b/k", &[("x-amz-content-sha256", "0a")], "s3:x-amz-content-sha256").as_deref(), Some("0a"));
+        assert_eq!(get("/b/k", &[], "aws:viaawsservice").as_deref(), Some("false"));
+        for (method, target, creates) in [
+            (Method::PUT, "/b/k", "true"),
+            (Method::PUT, "/b/k?partNumber=1&uploadId=u", "false"),
+            (Method::POST, "/b/k?uploads", "false"),
+            (Method::POST, "/b/k?uploadId=u", "true"),
+            (Method::GET, "/b/k", "false"),
+        ] {
+            let found = fact(method.clone(), target, &[], "s3:objectcreationoperation");
+            assert_eq!(found.as_deref(), Some(creates), "{method} {target}");
+        }
     }
 }

@@ -117,8 +117,16 @@ impl Keyring {
 
     /// Asks root once whether there is anything newer.
     pub async fn refresh(&self) {
+        self.confirm(Instant::now()).await;
+    }
+
+    /// Asks root whether there is anything newer, unless somebody has since `moment`.
+    async fn confirm(&self, moment: Instant) {
         let Some(source) = &self.source else { return };
         let _one_at_a_time = self.refreshing.lock().await;
+        if self.confirmed.lock().is_some_and(|confirmed| confirmed > moment) {
+            return;
+        }
         let asked = Instant::now();
         match source.newer(self.directory.load().version).await {
             Ok(newer) => {
@@ -161,11 +169,16 @@ impl Keyring {
     async fn copy_for(&self, access_key: &str) -> Result<Arc<Directory>, NoKey> {
         let known = |directory: &Directory| directory.keys.contains_key(access_key);
         let mut directory = self.directory();
-        let age = self.age();
+        let (age, arrived) = (self.age(), Instant::now());
         let missing = !known(&directory) && !self.sessions.is_one(access_key);
-        if (missing && age.is_none_or(|age| age > ASK_AGAIN)) || age.is_none_or(|age| age > STALE_AFTER) {
+        if missing || age.is_none_or(|age| age > STALE_AFTER) {
+            let asking = async {
+                // A key that was made a moment ago is waited for; strangers' keys cost root no more questions than this.
+                sleep(ASK_AGAIN.saturating_sub(age.unwrap_or(ASK_AGAIN))).await;
+                self.confirm(arrived).await;
+            };
             // Elapsed or refreshed: what is there then is looked at.
-            let _ = tokio::time::timeout(ASK_WITHIN, self.refresh()).await;
+            let _ = tokio::time::timeout(ASK_WITHIN, asking).await;
             directory = self.directory();
         }
         match self.age() {

@@ -16,6 +16,8 @@ pub struct Found {
     pub refused: Option<Refused>,
     /// Keys of a bulk delete that were refused, although the answer as a whole is a success.
     pub refused_keys: Vec<String>,
+    /// Keys that a bulk delete removed which asked to go past retentions. Both with the version, where one was named.
+    pub bypassed_keys: Vec<String>,
     /// The caller may not learn whether a key exists.
     pub hides_missing: bool,
 }

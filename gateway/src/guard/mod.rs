@@ -11,6 +11,7 @@ pub mod credentials;
 pub mod document;
 pub mod error_xml;
 pub mod head;
+pub mod hoisted;
 pub mod host;
 pub mod malformed;
 pub mod path;

@@ -297,7 +297,6 @@ const KEYS: &[&str] = &[
     "s3:resourceaccount",
     "s3:signatureage",
     "s3:signatureversion",
-    "s3:tlsversion",
     "s3:versionid",
     "s3:x-amz-acl",
     "s3:x-amz-content-sha256",
@@ -315,6 +314,9 @@ const KEYS: &[&str] = &[
     "s3:x-amz-storage-class",
     "s3:x-amz-website-redirect-location",
 ];
+
+/// Keys of S3's that have no value here: a policy that asks for one would not do what it says, so no policy may.
+pub const UNANSWERED: &[&str] = &["s3:tlsversion"];
 
 /// Whether a bucket policy may ask for `key` (in lower case).
 pub fn is_known_key(key: &str) -> bool {

@@ -1,7 +1,7 @@
 //! The strict parser: every element is known, stands once, and has the type that it must have.
 
 use super::action::{self, Level};
-use super::condition::{BadCondition, Condition, Operator, fold, is_known_key};
+use super::condition::{BadCondition, Condition, Operator, UNANSWERED, fold, is_known_key};
 use super::document::{Effect, Kind, Policy, Scope, Statement};
 use super::error::{Malformed, Problem};
 use super::json::Json;
@@ -266,6 +266,7 @@ impl Reader<'_> {
                 let at = format!("{at}.{key}");
                 let lower = fold(&key);
                 let known = match self.kind {
+                    _ if UNANSWERED.contains(&lower.as_str()) => false,
                     Kind::Bucket => is_known_key(&lower),
                     Kind::Identity | Kind::Trust => {
                         lower.split_once(':').is_some_and(|(a, b)| !a.is_empty() && !b.is_empty())

@@ -92,7 +92,17 @@ pub async fn objects(
     let quiet = input.delete.quiet.unwrap_or(false);
     let slot = req.extensions.get::<Slot>();
     for (object, verdict) in named.into_iter().zip(verdicts) {
-        match verdict.unwrap_or_else(|| outcome(answers.next())) {
+        let version = object.version_id.as_deref().map(|version| format!("?versionId={version}"));
+        let audited = format!("{}{}", object.key, version.unwrap_or_default());
+        let verdict = verdict.unwrap_or_else(|| outcome(answers.next()));
+        match (&verdict, slot) {
+            (Ok(_), Some(slot)) if bypass_governance => slot.note(|found| found.bypassed_keys.push(audited)),
+            (Err(error), Some(slot)) if *error.code() == S3ErrorCode::AccessDenied => {
+                slot.note(|found| found.refused_keys.push(audited));
+            }
+            _ => {}
+        }
+        match verdict {
             Ok(_) if quiet => {}
             Ok(deleted) => output.deleted.get_or_insert_default().push(DeletedObject {
                 key: Some(object.key),
@@ -101,9 +111,6 @@ pub async fn objects(
                 delete_marker_version_id: deleted.version.filter(|_| deleted.marker).map(|version| version.to_string()),
             }),
             Err(error) => {
-                if let (S3ErrorCode::AccessDenied, Some(slot)) = (error.code(), slot) {
-                    slot.note(|found| found.refused_keys.push(object.key.clone()));
-                }
                 output.errors.get_or_insert_default().push(Error {
                     code: Some(error.code().as_str().to_owned()),
                     message: error.message().map(str::to_owned),

@@ -24,6 +24,7 @@ use crate::auth::explain::Signed;
 use crate::auth::pass::Pass;
 use crate::auth::{Origin, Slot, Who};
 use crate::form::Rejected;
+use crate::guard::hoisted::{self, Lifted};
 use crate::guard::refusal::{Cause, Refusal};
 use crate::guard::request_id::RequestId;
 use crate::guard::table::Operation;
@@ -85,12 +86,17 @@ impl Completion {
         }
     }
 
-    /// The path, and which configuration of it.
-    fn resource(&self) -> Cow<'_, str> {
-        let selector = self.uri.query().and_then(|query| guard::query::pairs(query).next());
-        match selector.filter(|_| self.operation.name().ends_with("Configuration")) {
-            Some(selector) => Cow::Owned(format!("{}?{}", self.uri.path(), selector.name)),
-            None => Cow::Borrowed(self.uri.path()),
+    /// The path, which configuration of it, and of which version.
+    fn resource(&self) -> String {
+        let pairs = || guard::query::pairs(self.uri.query().unwrap_or_default());
+        let version = pairs().find(|pair| pair.name == "versionId");
+        let version = version.map(|pair| format!("versionId={}", pair.value));
+        let selector = pairs().find(|pair| pair.name != "versionId").map(|pair| pair.name.into_owned());
+        let selector = selector.filter(|_| self.operation.name().ends_with("Configuration"));
+        let named: Vec<_> = selector.into_iter().chain(version).collect();
+        match named.is_empty() {
+            true => self.uri.path().to_owned(),
+            false => format!("{}?{}", self.uri.path(), named.join("&")),
         }
     }
 
@@ -114,9 +120,12 @@ impl Completion {
                 request_id: self.id.as_str(),
             });
         };
-        for key in &found.refused_keys {
-            record(&format!("{}/{key}", self.uri.path().trim_end_matches('/')), StatusCode::FORBIDDEN, None);
-        }
+        let keys = |keys: &[String], status: StatusCode| {
+            let bucket = self.uri.path().trim_end_matches('/');
+            keys.iter().for_each(|key| record(&format!("{bucket}/{key}"), status, None));
+        };
+        keys(&found.refused_keys, StatusCode::FORBIDDEN);
+        keys(&found.bypassed_keys, self.status);
         if audit::concerns(self.operation, self.bypasses, self.status) {
             record(&self.resource(), self.status, audit::why(&found));
         }
@@ -209,7 +218,7 @@ pub async fn answer(
         preflight(&shared, &parts, &completion).await
     } else {
         let crossing = cors::is_cross_origin(&parts.headers).then(|| crossing(&shared, &parts));
-        let claim = admit(&shared, &parts, &mut completion).and_then(|()| match empty {
+        let claim = admit(&shared, &mut parts, &mut completion).and_then(|()| match empty {
             true => document::nothing(completion.operation, &parts.headers).map(|()| None),
             false => document::claim(completion.operation, &parts.headers),
         });
@@ -274,11 +283,12 @@ fn ready(shared: &Shared) -> Response<Content> {
 }
 
 /// Everything that is decided before s3s sees the request.
-fn admit(shared: &Shared, parts: &Parts, completion: &mut Completion) -> Result<(), Refusal> {
+fn admit(shared: &Shared, parts: &mut Parts, completion: &mut Completion) -> Result<(), Refusal> {
     if shared.closed.load(Ordering::SeqCst) {
         let message = "The node is crashed by order of the fault API.";
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message, Cause::Fault));
     }
+    hoisted::lift(parts)?;
     let inspected = guard::inspect(parts, &shared.domains, &shared.limits)?;
     completion.operation = inspected.operation;
     completion._permit = Some(shared.gate.admit(head::length(&parts.headers))?);
@@ -306,7 +316,8 @@ async fn dispatch(
         parts.extensions.insert(pass.clone());
     }
     let whose = completion.context();
-    let call = shared.protocol.call(Request::from_parts(parts, body));
+    let lifted = parts.extensions.get::<Lifted>().cloned().unwrap_or_default();
+    let call = hoisted::within(lifted, shared.protocol.call(Request::from_parts(parts, body)));
     let mut called = context::within(whose, call).await;
     // The range stands under the signature: s3s checks that first, and then refuses what it cannot read.
     if let (Some(meant), Some(pass)) = (meant, pass.filter(Pass::is_earned)) {

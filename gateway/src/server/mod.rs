@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicBool;
 use holdfast_wire::handshake::ClusterSecret;
 use holdfast_wire::seam::{Clock, Listener, Seams};
 use hyper_util::server::conn::auto;
-use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::config::S3Config;
 use s3s::region::Region;
 use s3s::service::{S3Service as Protocol, S3ServiceBuilder};
 use tokio::sync::Semaphore;
@@ -34,6 +34,7 @@ use crate::access_log::AccessLog;
 use crate::audit::Auditor;
 use crate::auth::{Access, Buckets, Keyring, Provider, RootKey};
 use crate::form;
+use crate::guard::hoisted::Rules;
 use crate::guard::host::{DomainError, Domains};
 use crate::guard::refusal::Cause;
 use crate::guard::request_id::RequestIds;
@@ -274,7 +275,7 @@ fn protocol(
     // `x-id` is an undefined parameter: it must not choose the operation past the allow-list.
     rules.operation_id_routing = false;
     let mut builder = S3ServiceBuilder::new(s3);
-    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(rules))));
+    builder.set_config(Arc::new(Rules(Arc::new(rules))));
     builder.set_host(domains);
     let nets = config.oidc_nets.clone().unwrap_or_else(|| Nets { plain: seams.net.clone(), https: None });
     let provider = config.oidc.clone().map(|oidc| oidc::Provider::new(oidc, nets));

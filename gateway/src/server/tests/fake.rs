@@ -23,6 +23,8 @@ struct Inner {
     /// The only bucket.
     bucket: Mutex<Arc<bucket::Bucket>>,
     objects: Mutex<BTreeMap<String, Bytes>>,
+    /// User metadata of the last PUT.
+    metadata: Mutex<Metadata>,
     calls: AtomicUsize,
     ids: Mutex<Vec<String>>,
     /// `GET /bucket/held` waits for a permit.
@@ -46,6 +48,7 @@ impl Default for Inner {
         Self {
             bucket: Mutex::new(Arc::new(bucket)),
             objects: Mutex::default(),
+            metadata: Mutex::default(),
             calls: AtomicUsize::new(0),
             ids: Mutex::default(),
             hold: Semaphore::new(0),
@@ -77,6 +80,10 @@ impl Fake {
 
     pub fn object(&self, key: &str) -> Option<Bytes> {
         self.0.objects.lock().get(key).cloned()
+    }
+
+    pub fn metadata(&self) -> Metadata {
+        self.0.metadata.lock().clone()
     }
 
     /// Changes the only bucket.
@@ -176,6 +183,7 @@ impl S3 for Fake {
             bytes.extend_from_slice(&chunk.map_err(|error| s3_error!(IncompleteBody, "{error}"))?);
         }
         self.put(&request.input.key, bytes.freeze());
+        *self.0.metadata.lock() = request.input.metadata.unwrap_or_default();
         Ok(S3Response::new(PutObjectOutput::default()))
     }
 }

@@ -202,6 +202,10 @@ async fn a_presigned_url_works_for_what_it_was_made_for() {
     let upload = harness.request("PUT", "/bucket/new").body("given").presign(60);
     assert_eq!(harness.send(&upload).await.status, 200);
     assert_eq!(harness.fake.object("new").as_deref(), Some(&b"given"[..]));
+    // SDKs move headers into the query.
+    let hoisted = harness.request("PUT", "/bucket/new?x-amz-meta-colour=light%20green").body("given").presign(60);
+    assert_eq!(harness.send(&hoisted).await.status, 200);
+    assert_eq!(harness.fake.metadata().get("colour").map(String::as_str), Some("light green"));
     let calls = harness.fake.calls();
 
     let replace = |from: &'static str, to: &'static str| {
