@@ -191,7 +191,7 @@ async fn teams_share_a_cluster_safely() {
         holdfast(cluster, 0, &["key", "set", &bob.access, "--expires", "2020-01-01"]).await?;
         everywhere(cluster, &bob, || Call::bucket(Method::GET, "bob-data"), "InvalidAccessKeyId").await?;
         let refused = cluster.holdfast(0, &["policy", "remove", "team"]).await?;
-        must(refused.0 == Some(1) && refused.1.contains("group \"everyone\" needs policy"), refused.1)?;
+        must(refused.0 == Some(1) && refused.1.contains("group \"everyone\" names policy"), refused.1)?;
         holdfast(cluster, 0, &["user", "remove", "ann"]).await?;
         everywhere(cluster, &ann, || get("ann-data", "k"), "InvalidAccessKeyId").await
     })

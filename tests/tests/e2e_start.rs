@@ -127,7 +127,15 @@ async fn dev_is_ready_at_once_stops_cleanly_and_finds_its_data_again() {
                 let got = s3.call(Call::object(Method::GET, "first", &format!("d/{earlier}"))).await?;
                 assert_eq!((got.status, got.text().as_str()), (StatusCode::OK, "kept"), "round {round}");
             }
-            assert_eq!(s3.call(Call::bucket(Method::HEAD, "second")).await?.status, StatusCode::OK);
+            // It is made after the first one.
+            let second = || async {
+                let mut s3 = Raw::new(local(ports.s3), keys.clone(), Duration::from_secs(5));
+                match s3.call(Call::bucket(Method::HEAD, "second")).await {
+                    Ok(reply) if reply.status == StatusCode::OK => Ok(()),
+                    other => Err(format!("{other:?}")),
+                }
+            };
+            wait::until("the second bucket", Duration::from_secs(10), second).await?;
             let pid = dev.pid().and_then(|pid| Pid::from_raw(pid as i32));
             kill_process(pid.ok_or_else(|| Failure::new("it has ended"))?, Signal::INT)?;
             let status = dev.ended(Duration::from_secs(10)).await?;
