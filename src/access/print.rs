@@ -7,12 +7,30 @@ pub fn text(answer: &Value) -> String {
     match answer {
         Value::Array(rows) if rows.iter().all(Value::is_object) => table(rows),
         Value::Array(items) => items.iter().map(|item| cell(item) + "\n").collect(),
-        Value::Object(members) if members.is_empty() => String::new(),
         Value::Object(members) => {
-            let width = members.keys().map(String::len).max().unwrap_or(0);
-            members.iter().map(|(name, value)| format!("{name:width$}  {}\n", cell(value))).collect()
+            let (tables, lines): (Vec<_>, Vec<_>) = members.iter().partition(|(_, value)| rows(value).is_some());
+            let lines: Vec<(String, &Value)> = lines.into_iter().flat_map(|(name, value)| named(name, value)).collect();
+            let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+            let lines = lines.iter().map(|(name, value)| format!("{name:width$}  {}\n", cell(value)));
+            let tables = tables.iter().filter_map(|(name, value)| Some(format!("\n{name}\n{}", table(rows(value)?))));
+            lines.chain(tables).collect()
         }
         other => cell(other) + "\n",
+    }
+}
+
+/// The rows of a member that is a table.
+fn rows(value: &Value) -> Option<&[Value]> {
+    value.as_array().map(Vec::as_slice).filter(|rows| !rows.is_empty() && rows.iter().all(Value::is_object))
+}
+
+/// A member, or those of a member: `done.last`.
+fn named<'a>(name: &str, value: &'a Value) -> Vec<(String, &'a Value)> {
+    match value {
+        Value::Object(inner) if !inner.is_empty() => {
+            inner.iter().map(|(within, value)| (format!("{name}.{within}"), value)).collect()
+        }
+        value => vec![(name.to_owned(), value)],
     }
 }
 
@@ -58,5 +76,8 @@ mod tests {
         assert_eq!(text(&users), "NAME  POLICIES\nann   a,b\nb     –\n");
         assert_eq!(text(&json!({ "a": 1, "long": null })), "a     1\nlong  –\n");
         assert_eq!(text(&json!({})), "");
+        let nested = json!({ "rules": [{ "id": "a", "days": 1 }], "done": { "last": null, "objects": 2 }, "x": [] });
+        let expected = "done.last     –\ndone.objects  2\nx             –\n\nrules\nDAYS  ID\n1     a\n";
+        assert_eq!(text(&nested), expected);
     }
 }
