@@ -8,6 +8,7 @@ Rendered objects stand in openshift/rendered, one file an overlay, also for `oc 
 digest of the sources tells whether somebody forgot to render.
 """
 
+import configparser
 import hashlib
 import json
 import pathlib
@@ -302,12 +303,12 @@ def check(form, text):
     return len(documents)
 
 
-def compose():
+def compose(file):
     """docker-compose.yml, as far as it can be judged without an engine."""
     where = "docker-compose.yml"
-    file = yaml.safe_load((ROOT.parent / "docker-compose.yml").read_text())
     table = (ROOT.parent / "docs" / "configuration.md").read_text()
     observed(file)
+    locked(file["services"]["grafana"])
     named = set((ROOT.parent / ".env.example").read_text().replace("=", "\n").splitlines())
     for name, service in file["services"].items():
         at = f"{where}: {name}"
@@ -331,6 +332,9 @@ def compose():
             for variable in re.findall(r"\$\{([A-Z0-9_]+)", str(value)):
                 if variable not in named:
                     complain(at, f"{variable} is not in .env.example")
+        for variable, value in service.get("environment", {}).items():
+            if variable.endswith(("SECRET", "_KEY", "TOKEN", "PASSWORD")) and not undefaulted(name, variable, value):
+                complain(at, f"{variable} must have no default")
         if not image.startswith("${HOLDFAST_IMAGE:-"):
             continue
         for field, wanted in {"user": "1001:0", "read_only": True, "cap_drop": ["ALL"]}.items():
@@ -339,8 +343,31 @@ def compose():
         for variable, value in service["environment"].items():
             if f"`{variable}`" not in table:
                 complain(at, f"{variable} is no key of Holdfast")
-            if variable.endswith(("SECRET", "_KEY", "TOKEN")) and ":?" not in value:
-                complain(at, f"{variable} must have no default")
+
+
+def undefaulted(service, variable, value):
+    """Nothing starts without this secret; or, with Grafana, nobody has it then."""
+    if service == "grafana" and variable == "GF_SECURITY_ADMIN_PASSWORD":
+        return value == "${GRAFANA_PASSWORD:-}"
+    return re.fullmatch(r"\$\{[A-Z0-9_]+:\?[^}]+\}", value) is not None
+
+
+def locked(grafana):
+    """Grafana's own default is admin with the password admin: without a password there must be no such user."""
+    at = "docker-compose.yml: grafana"
+    if "./compose/grafana.ini:/etc/grafana/grafana.ini:ro" not in grafana["volumes"]:
+        complain(at, "must be told of compose/grafana.ini")
+    settings = configparser.ConfigParser()
+    settings.read(ROOT.parent / "compose" / "grafana.ini")
+    if not settings.getboolean("security", "disable_initial_admin_creation", fallback=False):
+        complain("compose/grafana.ini", "must make no administrator")
+    if settings.get("auth.anonymous", "org_role", fallback="Viewer") != "Viewer":
+        complain("compose/grafana.ini", "must let nobody do more than look")
+    wanted = {"GF_SECURITY_ADMIN_PASSWORD": "${GRAFANA_PASSWORD:-}", "GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION": "${GRAFANA_PASSWORD:+false}"}
+    if grafana["environment"] != wanted:
+        complain(at, "must have an administrator only with GRAFANA_PASSWORD")
+    if any(not port.startswith("127.0.0.1:") for port in grafana["ports"]):
+        complain(at, "must be on loopback: whoever reaches it may look")
 
 
 def observed(file):
@@ -463,7 +490,24 @@ def self_test():
     for name, change in wholes.items():
         if not inconsistent(change):
             complain("self-test", f"nothing notices: {name}")
-    return len(mutants) + 3 + 4 + len(wholes)
+
+    services = {
+        "a default password": lambda named: named["grafana"]["environment"].update(GF_SECURITY_ADMIN_PASSWORD="${GRAFANA_PASSWORD:-admin}"),
+        "an administrator without password": lambda named: named["grafana"]["environment"].pop("GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"),
+        "Grafana for everybody": lambda named: named["grafana"].update(ports=["3000:3000"]),
+        "a default secret": lambda named: named["gateway"]["environment"].update(HOLDFAST_CLUSTER_SECRET="${HOLDFAST_CLUSTER_SECRET:-x}"),
+        "another service's secret": lambda named: named["redis-1"].update(environment={"REDIS_PASSWORD": "redis"}),
+    }
+    for name, change in services.items():
+        file = yaml.safe_load((ROOT.parent / "docker-compose.yml").read_text())
+        change(file["services"])
+        before = len(problems)
+        compose(file)
+        if len(problems) == before:
+            complain("self-test", f"nothing notices in docker-compose.yml: {name}")
+        else:
+            del problems[before:]
+    return len(mutants) + 3 + 4 + len(wholes) + len(services)
 
 
 def main():
@@ -499,7 +543,7 @@ def main():
         record.write_text(digest() + "\n")
     elif not record.exists() or record.read_text().strip() != digest():
         complain("openshift/rendered", "the sources have changed since it was rendered: `make manifests`")
-    compose()
+    compose(yaml.safe_load((ROOT.parent / "docker-compose.yml").read_text()))
     dockerfile()
     mutants = self_test()
     for problem in problems:
