@@ -24,7 +24,7 @@ import yaml
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 RENDERED = ROOT / "rendered"
-# The oldest and the newest Kubernetes that the documentation names.
+# The oldest and the newest Kubernetes that the documentation names (`promised` holds the documentation to it).
 VERSIONS = ["1.30", "1.34"]
 # Kinds of other APIs, each with its own schema or only looked at here.
 FOREIGN = {
@@ -40,7 +40,7 @@ CLUSTER_SCOPED = {
     "SecurityContextConstraints", "PersistentVolume", "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration",
 }
 # For plain Kubernetes no security context constraint chooses the group of the volume.
-MAY_SET_FSGROUP = {"kubernetes", "kubernetes-gateway-api", "helm-kubernetes"}
+MAY_SET_FSGROUP = {"kubernetes", "kubernetes-gateway-api", "helm-kubernetes", "helm-kubernetes-three-pods"}
 
 problems = []
 
@@ -225,6 +225,8 @@ def consistent(where, documents):
             complain(at, "selects no pod")
         if kind == "NetworkPolicy" and not selects(spec["podSelector"]["matchLabels"]):
             complain(at, "selects no pod")
+        if kind == "NetworkPolicy" and (spec.get("policyTypes") != ["Ingress", "Egress"] or not spec.get("egress")):
+            complain(at, "must bound both what comes in and what goes out")
         if kind == "StatefulSet" and ("Service", spec["serviceName"]) not in named:
             complain(at, f"has no service {spec['serviceName']}")
         if kind == "HorizontalPodAutoscaler":
@@ -409,6 +411,26 @@ def dockerfile():
             complain("Dockerfile", f"{image} must have an exact tag")
 
 
+def promised(versions=VERSIONS):
+    """The versions that people are told are those of which the schemas are asked; and that they need an image of their own."""
+    oldest, newest = versions[0], versions[-1]
+    # OpenShift 4.N is Kubernetes 1.(N + 13).
+    openshift = f"4.{int(oldest.split('.')[1]) - 13}"
+    image = "ghcr.io/holdfast-s3/holdfast"
+    told = {
+        "docs/install-openshift.md": (f"OpenShift {openshift} or newer", f"{openshift} is Kubernetes {oldest}", f"schemas of Kubernetes {oldest} and {newest}", image),
+        "docs/install-kubernetes.md": (f"Kubernetes {oldest} or newer", image),
+        "openshift/overlays/openshift/kustomization.yaml": (f"OpenShift {openshift} and newer",),
+        "openshift/overlays/kubernetes/kustomization.yaml": (f"Kubernetes {oldest} and newer",),
+        "openshift/helm/holdfast/Chart.yaml": (f'kubeVersion: ">={oldest}.0-0"',),
+    }
+    for name, sentences in told.items():
+        page = (ROOT.parent / name).read_text()
+        for sentence in sentences:
+            if sentence not in page:
+                complain(name, f"does not say: {sentence}")
+
+
 def self_test():
     """A check that finds nothing is worth nothing: every rule is shown an object that breaks it."""
     documents = objects((RENDERED / "openshift-monitored.yaml").read_text())
@@ -483,6 +505,7 @@ def self_test():
         "nobody scraped": lambda named: named["Service", "holdfast-peers"]["spec"]["ports"].pop(),
         "scraped twice": lambda named: named["Service", "holdfast"]["spec"]["ports"].append({"name": "ops", "port": 9002, "targetPort": "ops"}),
         "Prometheus shut out": lambda named: named["NetworkPolicy", "holdfast-replica"]["spec"]["ingress"].pop(1),
+        "pods that may reach anything": lambda named: named["NetworkPolicy", "holdfast-replica"]["spec"].update(policyTypes=["Ingress"]),
         "another alert": lambda named: named["PrometheusRule", "holdfast"]["spec"]["groups"][0]["rules"].pop(),
         "another dashboard": lambda named: named["ConfigMap", "holdfast-dashboard"]["data"].update({"holdfast.json": "{}"}),
         "a Route to nowhere": lambda named: named["Route", "holdfast"]["spec"]["to"].update(name="other"),
@@ -507,7 +530,13 @@ def self_test():
             complain("self-test", f"nothing notices in docker-compose.yml: {name}")
         else:
             del problems[before:]
-    return len(mutants) + 3 + 4 + len(wholes) + len(services)
+    before = len(problems)
+    promised(["1.27", VERSIONS[-1]])
+    if len(problems) == before:
+        complain("self-test", "nothing notices: an older Kubernetes in the documentation")
+    else:
+        del problems[before:]
+    return len(mutants) + 3 + 4 + len(wholes) + len(services) + 1
 
 
 def main():
@@ -545,6 +574,7 @@ def main():
         complain("openshift/rendered", "the sources have changed since it was rendered: `make manifests`")
     compose(yaml.safe_load((ROOT.parent / "docker-compose.yml").read_text()))
     dockerfile()
+    promised()
     mutants = self_test()
     for problem in problems:
         print(problem, file=sys.stderr)
