@@ -40,7 +40,7 @@ CLUSTER_SCOPED = {
     "SecurityContextConstraints", "PersistentVolume", "ValidatingWebhookConfiguration", "MutatingWebhookConfiguration",
 }
 # For plain Kubernetes no security context constraint chooses the group of the volume.
-MAY_SET_FSGROUP = {"kubernetes", "kubernetes-gateway-api", "helm-kubernetes", "helm-kubernetes-three-pods"}
+MAY_SET_FSGROUP = {"kubernetes", "kubernetes-backup", "kubernetes-gateway-api", "helm-kubernetes", "helm-kubernetes-three-pods"}
 
 problems = []
 
@@ -139,6 +139,8 @@ def validate(where, document):
 def pod_template(document):
     if document["kind"] in ("Deployment", "StatefulSet", "DaemonSet", "Job"):
         return document["spec"]["template"]
+    if document["kind"] == "CronJob":
+        return document["spec"]["jobTemplate"]["spec"]["template"]
     return None
 
 
@@ -196,7 +198,11 @@ def restricted(form, where, document):
         must(len(names) == len(set(names)), "names an environment variable twice")
         for entry in container.get("env", []):
             secret = entry["name"].endswith(("_SECRET", "_TOKEN", "_KEY")) and entry["name"] not in ("HOLDFAST_TLS_KEY", "HOLDFAST_PEER_KEY")
-            must(not secret, f"{entry['name']} must come from a file, not from the environment")
+            if entry["name"] in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+                # The keys of another S3, which are read from these variables alone.
+                must("secretKeyRef" in entry.get("valueFrom", {}), f"{entry['name']} must come from a Secret")
+            else:
+                must(not secret, f"{entry['name']} must come from a file, not from the environment")
 
 
 def consistent(where, documents):
@@ -221,6 +227,12 @@ def consistent(where, documents):
             for port in spec["ports"]:
                 if not port_known(port["targetPort"]):
                     complain(at, f"has no pod with port {port['targetPort']}")
+        if template := pod_template(document):
+            parts = template["spec"]["containers"] + template["spec"].get("initContainers", [])
+            told = {source["configMapRef"]["name"] for part in parts for source in part.get("envFrom", [])}
+            told |= {volume["configMap"]["name"] for volume in template["spec"].get("volumes", []) if "configMap" in volume}
+            for missing in sorted(told - {name for kind, name in named if kind == "ConfigMap"}):
+                complain(at, f"needs the ConfigMap {missing}, which is not there")
         if kind in ("PodDisruptionBudget", "StatefulSet", "Deployment") and not selects(spec["selector"]["matchLabels"]):
             complain(at, "selects no pod")
         if kind == "NetworkPolicy" and not selects(spec["podSelector"]["matchLabels"]):
@@ -260,7 +272,7 @@ def scraped(at, monitor, documents):
         and any(known["name"] == port for known in document["spec"]["ports"])
     ]
     for document in documents:
-        if not (template := pod_template(document)):
+        if not (template := pod_template(document)) or document["kind"] in ("Job", "CronJob"):
             continue
         labels = template["metadata"]["labels"]
         times = sum(service["spec"]["selector"].items() <= labels.items() for service in services)
@@ -285,7 +297,7 @@ def configured(where, documents):
     for document in documents:
         template = pod_template(document)
         names = set(document.get("data", {})) if document["kind"] == "ConfigMap" else set()
-        for container in template["spec"]["containers"] if template else []:
+        for container in template["spec"]["containers"] + template["spec"].get("initContainers", []) if template else []:
             names |= {entry["name"] for entry in container.get("env", [])}
         for name in sorted(names):
             if name.startswith("HOLDFAST_") and f"`{name}`" not in table:
@@ -482,6 +494,16 @@ def self_test():
     }.items():
         if not broken(change, route):
             complain("self-test", f"nothing notices in a Route: {name}")
+    nightly = next(d for d in objects((RENDERED / "openshift-backup.yaml").read_text()) if d["kind"] == "CronJob")
+    for name, change in {
+        "root": lambda d: pod_template(d)["spec"]["securityContext"].pop("runAsNonRoot"),
+        "a token": lambda d: pod_template(d)["spec"].pop("automountServiceAccountToken"),
+        "a writable gateway": lambda d: pod_template(d)["spec"]["initContainers"][0].pop("securityContext"),
+        "a key in the open": lambda d: pod_template(d)["spec"]["containers"][0].update(env=[{"name": "AWS_SECRET_ACCESS_KEY", "value": "x"}]),
+        "a secret in the environment": lambda d: pod_template(d)["spec"]["initContainers"][0]["env"].append({"name": "HOLDFAST_ADMIN_TOKEN", "value": "x"}),
+    }.items():
+        if not broken(change, nightly):
+            complain("self-test", f"nothing notices in a CronJob: {name}")
     monitor, rule = (next(d for d in documents if d["kind"] == kind) for kind in ("ServiceMonitor", "PrometheusRule"))
     for name, of, change in (
         ("a port of a ServiceMonitor", monitor, lambda d: d["spec"]["endpoints"][0].pop("port")),
@@ -506,6 +528,7 @@ def self_test():
         "scraped twice": lambda named: named["Service", "holdfast"]["spec"]["ports"].append({"name": "ops", "port": 9002, "targetPort": "ops"}),
         "Prometheus shut out": lambda named: named["NetworkPolicy", "holdfast-replica"]["spec"]["ingress"].pop(1),
         "pods that may reach anything": lambda named: named["NetworkPolicy", "holdfast-replica"]["spec"].update(policyTypes=["Ingress"]),
+        "settings from nowhere": lambda named: named.pop(("ConfigMap", "holdfast-ca"))["metadata"].update(name="other"),
         "another alert": lambda named: named["PrometheusRule", "holdfast"]["spec"]["groups"][0]["rules"].pop(),
         "another dashboard": lambda named: named["ConfigMap", "holdfast-dashboard"]["data"].update({"holdfast.json": "{}"}),
         "a Route to nowhere": lambda named: named["Route", "holdfast"]["spec"]["to"].update(name="other"),
@@ -536,7 +559,7 @@ def self_test():
         complain("self-test", "nothing notices: an older Kubernetes in the documentation")
     else:
         del problems[before:]
-    return len(mutants) + 3 + 4 + len(wholes) + len(services) + 1
+    return len(mutants) + 3 + 5 + 4 + len(wholes) + len(services) + 1
 
 
 def main():
