@@ -1,9 +1,13 @@
 # Holdfast in one image. `docker build .` makes the distroless one, `--target ubi` the one on Red Hat's base.
 #
 #   docker build -t holdfast --build-arg VERSION=0.1.0 --build-arg REVISION="$(git rev-parse HEAD)" .
-#   docker run --read-only --user 123456:0 --cap-drop ALL -v data:/data holdfast server
+#   docker run --read-only --user 123456:0 --cap-drop ALL -v data:/data -p 9000:9000 \
+#     -e HOLDFAST_ROOT_ACCESS_KEY=root -e HOLDFAST_ROOT_SECRET_KEY="$(openssl rand -hex 24)" holdfast server
 #
-# Tags are exact; pin them by digest where your registry mirrors them (`docker buildx imagetools inspect TAG`).
+# What the bases are pinned to: Rust and UBI to the tag of one version, which their makers may still build anew; distroless to
+# nothing, its `nonroot` moves with every update of Debian 12. None is pinned by digest. For a build that can be repeated pin
+# all three: --build-arg DISTROLESS_IMAGE=gcr.io/distroless/cc-debian12@sha256:… (`docker buildx imagetools inspect TAG`).
+# Moves: gcr.io/distroless/cc-debian12:nonroot
 
 ARG RUST_IMAGE=docker.io/library/rust:1.99.1-slim-bookworm
 ARG DISTROLESS_IMAGE=gcr.io/distroless/cc-debian12:nonroot

@@ -327,7 +327,7 @@ def compose(file):
     for name, service in file["services"].items():
         at = f"{where}: {name}"
         image = service["image"]
-        if not image.startswith("${HOLDFAST_IMAGE:-") and (":" not in image or image.endswith(":latest")):
+        if not image.startswith("${HOLDFAST_IMAGE:-") and not pinned(image):
             complain(at, "must name an exact image tag")
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
@@ -405,9 +405,8 @@ def observed(file):
             complain("compose/grafana", f"nothing is mounted under {provider['options']['path']}")
 
 
-def dockerfile():
-    """Both images end alike: nobody's user, a health check, SIGTERM, labels, exact bases."""
-    text = (ROOT.parent / "Dockerfile").read_text()
+def dockerfile(text):
+    """Both images end alike: nobody's user, a health check, SIGTERM, labels, bases as exact as is said of them."""
     stages = re.split(r"(?m)^FROM ", text)[1:]
     for stage in stages:
         name = stage.splitlines()[0].split(" AS ")[-1]
@@ -418,9 +417,26 @@ def dockerfile():
                 complain(f"Dockerfile: {name}", f"has no {line}")
     if "tikv-jemalloc-sys" in (ROOT.parent / "Cargo.lock").read_text() and "make" not in text.split("AS build")[1].split("WORKDIR")[0]:
         complain("Dockerfile: build", "has no make, which the allocator's build needs")
-    for image in re.findall(r"(?m)^ARG \w+_IMAGE=(.*)$", text):
-        if ":" not in image or image.endswith(":latest"):
-            complain("Dockerfile", f"{image} must have an exact tag")
+    images, moving = (re.findall(line, text) for line in (r"(?m)^ARG \w+_IMAGE=(.*)$", r"(?m)^# Moves: (.*)$"))
+    for image in images:
+        if not pinned(image) and image not in moving:
+            complain("Dockerfile", f"{image} is neither a version nor a digest, and the comment does not say that it moves")
+    for image in moving:
+        if image not in images or pinned(image):
+            complain("Dockerfile", f"{image} does not move: the comment is stale")
+    if any("@sha256:" in image for image in images) and "None is pinned by digest" in text:
+        complain("Dockerfile", "says that no base is pinned by digest")
+    for stage in stages:
+        base = stage.split()[0]
+        if base != "scratch" and not re.fullmatch(r"\$\{\w+_IMAGE\}", base):
+            complain("Dockerfile", f"{base} must be an argument, so that it can be pinned from outside")
+    if not re.search(r"(?m)^channel = \"" + re.escape(re.search(r"rust:([0-9.]+)", text)[1]) + '"', (ROOT.parent / "rust-toolchain.toml").read_text()):
+        complain("Dockerfile", "builds with another Rust than rust-toolchain.toml")
+
+
+def pinned(image):
+    """A digest, or the tag of one version."""
+    return re.search(r"@sha256:[0-9a-f]{64}$|:v?\d+\.\d+[^:/]*$", image) is not None
 
 
 def promised(versions=VERSIONS):
@@ -553,13 +569,27 @@ def self_test():
             complain("self-test", f"nothing notices in docker-compose.yml: {name}")
         else:
             del problems[before:]
+    text = (ROOT.parent / "Dockerfile").read_text()
+    files = {
+        "a base that moves": ("ubi-micro:9.6", "ubi-micro:latest"),
+        "a base that moves no more": ("IMAGE=gcr.io/distroless/cc-debian12:nonroot", "IMAGE=gcr.io/distroless/cc-debian12@sha256:" + "0" * 64),
+        "another Rust": ("rust:1.", "rust:2."),
+        "a user": ("USER 1001:0", "USER root"),
+    }
+    for name, (old, new) in files.items():
+        before = len(problems)
+        dockerfile(text.replace(old, new))
+        if len(problems) == before:
+            complain("self-test", f"nothing notices in the Dockerfile: {name}")
+        else:
+            del problems[before:]
     before = len(problems)
     promised(["1.27", VERSIONS[-1]])
     if len(problems) == before:
         complain("self-test", "nothing notices: an older Kubernetes in the documentation")
     else:
         del problems[before:]
-    return len(mutants) + 3 + 5 + 4 + len(wholes) + len(services) + 1
+    return len(mutants) + 3 + 5 + 4 + len(wholes) + len(services) + len(files) + 1
 
 
 def main():
@@ -596,7 +626,7 @@ def main():
     elif not record.exists() or record.read_text().strip() != digest():
         complain("openshift/rendered", "the sources have changed since it was rendered: `make manifests`")
     compose(yaml.safe_load((ROOT.parent / "docker-compose.yml").read_text()))
-    dockerfile()
+    dockerfile((ROOT.parent / "Dockerfile").read_text())
     promised()
     mutants = self_test()
     for problem in problems:
