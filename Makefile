@@ -65,8 +65,8 @@ compat: toolchain tools
 	COMPAT_NODE_MODULES="$(TOOLS)/compat-node/node_modules" PATH="$(TOOLS)/compat/bin:$$PATH" python3 tests/compat/matrix.py --binary "$$CARGO_TARGET_DIR/debug/holdfast" --write docs/s3-compatibility.md
 
 prove: toolchain tools
-	cargo build --workspace --locked --features holdfast-tests/planted-faults --bins
-	program=$$(.ci/fuzz build) && "$$CARGO_TARGET_DIR/debug/prove" --write docs/reliability.md --fuzz-program "$$program" $(ARGS)
+	cargo build --profile prove --workspace --locked --features holdfast-tests/planted-faults --bins
+	program=$$(.ci/fuzz build) && "$$CARGO_TARGET_DIR/prove/prove" --write docs/reliability.md --fuzz-program "$$program" $(ARGS)
 
 # Two targets at a time. Needs what `make tools` installs.
 SECONDS ?= 20

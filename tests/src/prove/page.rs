@@ -21,7 +21,7 @@ const END: &str = "<!-- prove:end -->";
 /// The simulated clusters, as a table.
 pub fn seeds(sums: &BTreeMap<String, Sum>, safety: u64) -> String {
     let mut text = format!(
-        "Debug build, safety phases of {safety} s. A bound is that of 95 % confidence.\n\n\
+        "Optimized, with a debug build's assertions; safety phases of {safety} s. A bound is that of 95 % confidence.\n\n\
          | scenario | runs | simulated | CPU | faults | operations | acknowledged writes | runs that broke a promise |\n\
          |---|---|---|---|---|---|---|---|\n"
     );
