@@ -169,9 +169,17 @@ fn of_rule(mut rule: LifecycleRule, number: usize) -> S3Result<Rule> {
     if expiration.is_none() && !expired_markers && noncurrent.is_none() && abort_uploads.is_none() {
         return Err(s3_error!(InvalidRequest, "At least one action needs to be specified in a rule"));
     }
-    if !filter.tags.is_empty() && (expired_markers || abort_uploads.is_some()) {
-        let message = "Neither ExpiredObjectDeleteMarker nor AbortIncompleteMultipartUpload can be specified with tags";
-        return Err(S3Error::with_message(s3s::S3ErrorCode::InvalidRequest, message));
+    // Uploads have neither tags nor, before they end, a size; delete markers have no tags.
+    let tags = !filter.tags.is_empty();
+    let size = filter.greater_than.is_some() || filter.less_than.is_some();
+    if tags && expired_markers {
+        return Err(s3_error!(InvalidRequest, "ExpiredObjectDeleteMarker cannot be specified with Tags"));
+    }
+    if tags && abort_uploads.is_some() {
+        return Err(s3_error!(InvalidRequest, "AbortIncompleteMultipartUpload cannot be specified with Tags"));
+    }
+    if size && abort_uploads.is_some() {
+        return Err(s3_error!(InvalidRequest, "AbortIncompleteMultipartUpload cannot be specified with Object Size"));
     }
     let id = rule.id.filter(|id| !id.is_empty()).unwrap_or_else(|| format!("rule-{number}"));
     if id.chars().count() > ID_MAX {
@@ -361,6 +369,18 @@ mod tests {
         assert_eq!(code(vec![LifecycleRule { transitions, ..rule("a") }]), "InvalidArgument");
         let status = ExpirationStatus::from_static("enabled");
         assert_eq!(code(vec![LifecycleRule { status, ..rule("a") }]), "MalformedXML");
+        let abort = Some(AbortIncompleteMultipartUpload { days_after_initiation: Some(2) });
+        let tagged = LifecycleRuleFilter { tag: Some(tag(&("t".into(), "v".into()))), ..Default::default() };
+        let large = LifecycleRuleFilter { object_size_greater_than: Some(1), ..Default::default() };
+        let small = LifecycleRuleFilter { object_size_less_than: Some(9), ..Default::default() };
+        for (filter, what) in [(tagged, "Tags"), (large, "Object Size"), (small, "Object Size")] {
+            let both =
+                LifecycleRule { filter: Some(filter), abort_incomplete_multipart_upload: abort.clone(), ..rule("a") };
+            let error = of_rules(vec![both], DAY_MS).unwrap_err();
+            assert_eq!(error.code(), &s3s::S3ErrorCode::InvalidRequest);
+            let expected = format!("AbortIncompleteMultipartUpload cannot be specified with {what}");
+            assert_eq!(error.message(), Some(expected.as_str()));
+        }
         let named = LifecycleRule { id: None, ..rule("") };
         assert_eq!(of_rules(vec![named], DAY_MS).unwrap().rules[0].id, "rule-1");
     }
