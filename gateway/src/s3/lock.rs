@@ -128,8 +128,11 @@ fn bucket_lock(configuration: Option<ObjectLockConfiguration>) -> S3Result<Bucke
     let period = match (default.days, default.years) {
         (Some(days @ 1..=DAYS_MAX), None) => Period::Days(days.unsigned_abs()),
         (None, Some(years @ 1..=YEARS_MAX)) => Period::Years(years.unsigned_abs()),
-        (Some(_), None) | (None, Some(_)) => {
-            let message = "Default retention period must be a positive integer value";
+        (Some(count), None) | (None, Some(count)) => {
+            let message = match count {
+                ..=0 => "Default retention period must be a positive integer value".to_owned(),
+                1.. => format!("Default retention period must not be longer than {DAYS_MAX} days or {YEARS_MAX} years"),
+            };
             return Err(custom("InvalidRetentionPeriod", StatusCode::BAD_REQUEST, message));
         }
         (None, None) | (Some(_), Some(_)) => return Err(malformed()),
@@ -332,6 +335,13 @@ mod tests {
         assert_eq!(of("GOVERNANCE", Some(3), None).unwrap().default, Some(expected));
         assert_eq!(code(of("GOVERNANCE", Some(0), None)), "InvalidRetentionPeriod");
         assert_eq!(code(of("GOVERNANCE", None, Some(-1))), "InvalidRetentionPeriod");
+        for (days, years, expected) in [
+            (Some(0), None, "Default retention period must be a positive integer value"),
+            (Some(36_501), None, "Default retention period must not be longer than 36500 days or 100 years"),
+            (None, Some(101), "Default retention period must not be longer than 36500 days or 100 years"),
+        ] {
+            assert_eq!(of("GOVERNANCE", days, years).unwrap_err().message(), Some(expected));
+        }
         assert_eq!(code(of("GOVERNANCE", Some(1), Some(1))), "MalformedXML");
         assert_eq!(code(of("governance", Some(1), None)), "MalformedXML");
         assert_eq!(code(bucket_lock(None)), "MalformedXML");

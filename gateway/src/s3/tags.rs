@@ -10,10 +10,10 @@ use s3s::{S3Result, s3_error};
 
 use crate::error::custom;
 
-/// Tags of one object.
-const OBJECT_TAGS_MAX: usize = 10;
-/// Tags of one bucket.
-const BUCKET_TAGS_MAX: usize = 50;
+/// Tags of one object at most, and what S3 calls them.
+const OBJECT_TAGS: (usize, &str) = (10, "Object tags");
+/// The same of one bucket.
+const BUCKET_TAGS: (usize, &str) = (50, "Bucket tag count");
 /// Characters of a tag's name.
 const KEY_MAX: usize = 128;
 /// Characters of a tag's value.
@@ -33,7 +33,7 @@ pub fn of_header(text: &str) -> S3Result<Vec<(String, String)>> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         tags.push((decode(name)?, decode(value)?));
     }
-    check(&tags, OBJECT_TAGS_MAX)?;
+    check(&tags, OBJECT_TAGS)?;
     // A set: listed by name.
     tags.sort();
     Ok(tags)
@@ -42,7 +42,7 @@ pub fn of_header(text: &str) -> S3Result<Vec<(String, String)>> {
 /// An object's tags from XML.
 pub fn of_object(set: TagSet) -> S3Result<Vec<(String, String)>> {
     let mut tags = from_set(set)?;
-    check(&tags, OBJECT_TAGS_MAX)?;
+    check(&tags, OBJECT_TAGS)?;
     tags.sort();
     Ok(tags)
 }
@@ -55,7 +55,7 @@ fn from_set(set: TagSet) -> S3Result<Vec<(String, String)>> {
 /// A bucket's tags from XML.
 pub fn of_bucket(set: TagSet) -> S3Result<Vec<(String, String)>> {
     let tags = from_set(set)?;
-    check(&tags, BUCKET_TAGS_MAX)?;
+    check(&tags, BUCKET_TAGS)?;
     for (name, value) in &tags {
         let sound = match name.as_str() {
             AckMode::TAG => AckMode::parse(value).is_some(),
@@ -75,9 +75,9 @@ pub fn to_set(tags: &[(String, String)]) -> TagSet {
 }
 
 /// The S3 user guide's rules, "Tag naming limits and requirements".
-fn check(tags: &[(String, String)], most: usize) -> S3Result<()> {
+fn check(tags: &[(String, String)], (most, called): (usize, &str)) -> S3Result<()> {
     if tags.len() > most {
-        let message = format!("Object tags cannot be greater than {most}");
+        let message = format!("{called} cannot be greater than {most}");
         return Err(custom("BadRequest", StatusCode::BAD_REQUEST, message));
     }
     let mut seen = BTreeSet::new();
@@ -119,6 +119,19 @@ mod tests {
         assert!(of_header(&(0..11).map(|i| format!("k{i}=v&")).collect::<String>()).is_err());
         assert!(of_header(&format!("{}=v", "k".repeat(129))).is_err());
         assert!(of_header(&format!("k={}", "v".repeat(257))).is_err());
+    }
+
+    #[test]
+    fn too_many_are_called_what_they_are() {
+        let many = |count: usize| to_set(&(0..count).map(|at| (format!("k{at}"), String::new())).collect::<Vec<_>>());
+        let refused = |result: S3Result<Vec<(String, String)>>| {
+            let error = result.unwrap_err();
+            (error.code().as_str().to_owned(), error.message().unwrap_or_default().to_owned())
+        };
+        assert!(of_object(many(10)).is_ok() && of_bucket(many(50)).is_ok());
+        let expected = |message: &str| ("BadRequest".to_owned(), message.to_owned());
+        assert_eq!(refused(of_object(many(11))), expected("Object tags cannot be greater than 10"));
+        assert_eq!(refused(of_bucket(many(51))), expected("Bucket tag count cannot be greater than 50"));
     }
 
     #[test]
