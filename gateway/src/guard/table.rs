@@ -37,9 +37,9 @@ operations! {
     DeleteBucketTagging, GetBucketVersioning, GetBucketConfiguration, PutBucketConfiguration,
     DeleteBucketConfiguration, ListObjects, ListObjectsV2, ListObjectVersions, ListMultipartUploads, DeleteObjects,
     PostObject, PutObject, CopyObject, GetObject, HeadObject, DeleteObject, GetObjectAttributes, GetObjectTagging,
-    PutObjectTagging, DeleteObjectTagging, GetObjectConfiguration, PutObjectConfiguration, DeleteObjectConfiguration,
-    CreateMultipartUpload, UploadPart, UploadPartCopy, CompleteMultipartUpload, AbortMultipartUpload, ListParts,
-    SelectObjectContent, RestoreObject, SecurityToken, Preflight, Health, Unknown,
+    PutObjectTagging, DeleteObjectTagging, RenameObject, GetObjectConfiguration, PutObjectConfiguration,
+    DeleteObjectConfiguration, CreateMultipartUpload, UploadPart, UploadPartCopy, CompleteMultipartUpload,
+    AbortMultipartUpload, ListParts, SelectObjectContent, RestoreObject, SecurityToken, Preflight, Health, Unknown,
 }
 
 impl Operation {
@@ -194,7 +194,7 @@ const PUT_OBJECT: Row = Row {
         ("annotation", Op::PutObjectConfiguration),
         ("encryption", Op::PutObjectConfiguration),
         ("legal-hold", Op::PutObjectConfiguration),
-        ("renameObject", Op::PutObjectConfiguration),
+        ("renameObject", Op::RenameObject),
         ("retention", Op::PutObjectConfiguration),
         ("tagging", Op::PutObjectTagging),
         ("uploadId", Op::UploadPart),

@@ -46,6 +46,7 @@ fn what_is_allowed_is_named() {
         ("PUT", Object, "uploadId=u&partNumber=1", &[], Op::UploadPart),
         ("PUT", Object, "uploadId=u&partNumber=1", COPY, Op::UploadPartCopy),
         ("PUT", Object, "tagging&versionId=v", &[], Op::PutObjectTagging),
+        ("PUT", Object, "renameObject", &[], Op::RenameObject),
         ("POST", Bucket, "delete", &[], Op::DeleteObjects),
         ("POST", Bucket, "", FORM, Op::PostObject),
         ("POST", Object, "uploads", &[], Op::CreateMultipartUpload),
