@@ -9,7 +9,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::answer::written;
 use super::put::unexpected;
-use super::request::{Named, key, modes, named_version};
+use super::request::{Named, key, modes, named_version, no_such_version};
 use super::{S3Service, condition};
 use crate::auth::{Forbidden, Slot};
 use crate::router::RouteError;
@@ -128,7 +128,9 @@ fn plan(object: &ObjectIdentifier) -> S3Result<Option<DeleteKey>> {
     let key = key(object.key.clone())?;
     let tag = object.e_tag.clone().map(ETagCondition::ETag);
     let condition = condition::of_delete(tag.as_ref(), object.last_modified_time.as_ref(), object.size)?;
-    Ok(match named_version(object.version_id.as_deref().filter(|version| !version.is_empty()))? {
+    // Of one key among many S3 says of any version id that it is not there.
+    let named = named_version(object.version_id.as_deref().filter(|version| !version.is_empty()));
+    Ok(match named.map_err(|_| no_such_version())? {
         Named::Current => Some(DeleteKey::current(key, condition)),
         Named::Version(version) => Some(DeleteKey { key, version: Some(version), condition }),
         Named::Foreign => None,
@@ -151,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_that_cannot_be_there_are_deleted_already() {
+    fn versions_of_elsewhere_are_deleted_already_and_no_versions_are_errors() {
         let of = |version: &str| ObjectIdentifier {
             key: "k".to_owned(),
             version_id: Some(version.to_owned()),
@@ -159,8 +161,10 @@ mod tests {
         };
         assert_eq!(plan(&of("null")).unwrap().unwrap().version, Some(VersionId::Null));
         assert_eq!(plan(&of("")).unwrap().unwrap().version, None);
-        assert_eq!(plan(&of("abc")).unwrap(), None);
-        assert_eq!(plan(&of("/")).unwrap_err().code(), &S3ErrorCode::InvalidArgument);
+        assert_eq!(plan(&of("3sL4kqtJlcpXroDTDmJ.rmSpXd3_IbrH")).unwrap(), None);
+        for malformed in ["/", "nope"] {
+            assert_eq!(plan(&of(malformed)).unwrap_err().code(), &S3ErrorCode::NoSuchVersion);
+        }
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub const READ: &str = "x-holdfast-read";
 /// Request header with the newest version that the client has seen; response header with the version of the answer.
 pub const SEQ: &str = "x-holdfast-seq";
 
+/// What S3 says of a version id that cannot be one.
+pub const INVALID_VERSION: &str = "Invalid version id specified";
+
 /// User metadata, names and values together.
 const METADATA_BYTES_MAX: usize = 2 << 10;
 /// What S3 knows.
@@ -86,7 +89,7 @@ pub enum Named {
     Current,
     /// This one, which may or may not be there.
     Version(VersionId),
-    /// One that S3 could have given out, and this service never did.
+    /// One of the form that Amazon S3 gives out, and this service never did: kept, perhaps, from before a move here.
     Foreign,
 }
 
@@ -96,8 +99,8 @@ pub fn named_version(id: Option<&str>) -> S3Result<Named> {
         None => Ok(Named::Current),
         Some(text) => match text.parse() {
             Ok(id) => Ok(Named::Version(id)),
-            Err(NotAVersionId) if is_version_syntax(text) => Ok(Named::Foreign),
-            Err(NotAVersionId) => Err(s3_error!(InvalidArgument, "Invalid version id specified")),
+            Err(NotAVersionId) if is_of_amazon(text) => Ok(Named::Foreign),
+            Err(NotAVersionId) => Err(s3_error!(InvalidArgument, "{INVALID_VERSION}")),
         },
     }
 }
@@ -107,13 +110,18 @@ pub fn version(id: Option<&str>) -> S3Result<Option<VersionId>> {
     match named_version(id)? {
         Named::Current => Ok(None),
         Named::Version(id) => Ok(Some(id)),
-        Named::Foreign => Err(s3_error!(NoSuchVersion, "The specified version does not exist.")),
+        Named::Foreign => Err(no_such_version()),
     }
 }
 
-/// Whether S3 could have given out this version id.
-pub fn is_version_syntax(id: &str) -> bool {
-    (1..=1024).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+/// Whether Amazon S3 could have given out this version id.
+fn is_of_amazon(id: &str) -> bool {
+    id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_'))
+}
+
+/// 404 `NoSuchVersion`
+pub fn no_such_version() -> S3Error {
+    s3_error!(NoSuchVersion, "The specified version does not exist.")
 }
 
 /// What the caller's buckets and uploads have as their owner; `None` for the anonymous.
@@ -270,10 +278,13 @@ mod tests {
         let of = VersionId::Of(Seq { group: holdfast_wire::id::GroupId(2), index: 255 });
         assert_eq!(of.to_string(), "0000000200000000000000ff");
         assert_eq!(version(Some("0000000200000000000000ff")).unwrap(), Some(of));
-        assert_eq!(named_version(Some("abc")).unwrap(), Named::Foreign);
-        assert_eq!(version(Some("abc")).unwrap_err().code(), &S3ErrorCode::NoSuchVersion);
-        assert_eq!(version(Some("a b")).unwrap_err().code(), &S3ErrorCode::InvalidArgument);
-        assert_eq!(version(Some("")).unwrap_err().code(), &S3ErrorCode::InvalidArgument);
+        let amazons = "3sL4kqtJlcpXroDTDmJ.rmSpXd3_IbrH";
+        assert_eq!(named_version(Some(amazons)).unwrap(), Named::Foreign);
+        assert_eq!(version(Some(amazons)).unwrap_err().code(), &S3ErrorCode::NoSuchVersion);
+        for malformed in ["", "nope", "a b", "0000000200000000000000FF", "0000000200000000000000ff0", "/"] {
+            let error = version(Some(malformed)).unwrap_err();
+            assert_eq!((error.code(), error.message()), (&S3ErrorCode::InvalidArgument, Some(INVALID_VERSION)));
+        }
         let of = |value: usize| metadata(Some([("k".to_owned(), "v".repeat(value))].into()));
         assert!(of(2047).is_ok());
         assert_eq!(of(2048).unwrap_err().code(), &S3ErrorCode::MetadataTooLarge);

@@ -132,8 +132,9 @@ mod tests {
         assert_eq!(version_marker(None, None).unwrap(), None);
         assert_eq!(version_marker(Some(""), None).unwrap(), None);
         assert_eq!(version_marker(Some("null"), Some("k")).unwrap(), Some(VersionId::Null));
-        assert_eq!(version_marker(Some("abc"), Some("k")).unwrap(), Some(OLDEST));
-        for (version, key) in [(Some("null"), None), (Some("null"), Some("")), (Some("/"), Some("k"))] {
+        assert_eq!(version_marker(Some("3sL4kqtJlcpXroDTDmJ.rmSpXd3_IbrH"), Some("k")).unwrap(), Some(OLDEST));
+        let nonsense = (Some("nonsense"), Some("k"));
+        for (version, key) in [(Some("null"), None), (Some("null"), Some("")), (Some("/"), Some("k")), nonsense] {
             assert_eq!(version_marker(version, key).unwrap_err().code(), &S3ErrorCode::InvalidArgument);
         }
     }
