@@ -16,7 +16,7 @@ use s3s::dto::{
     GetBucketTaggingInput, GetBucketTaggingOutput, HeadBucketInput, HeadBucketOutput, ListBucketsInput,
     ListBucketsOutput, PutBucketTaggingInput, PutBucketTaggingOutput,
 };
-use s3s::{S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 
 use super::answer::{owner, timestamp};
 use super::grants::{Parties, said};
@@ -65,7 +65,7 @@ pub async fn create(s3: &S3Service, mut req: S3Request<CreateBucketInput>) -> S3
     let said = said!(bucket input);
     let list = match controls.unwrap_or(s3.config.default_ownership).lists_count() {
         true => said.list(&parties)?,
-        false => said.changes_nothing(&owner).map(|()| None)?,
+        false => said.changes_nothing(&owner).map(|()| None).map_err(with_ownership)?,
     };
     let list = list.unwrap_or_else(|| Acl::private(&owner));
     s3.resolve(&list, &parties).await?;
@@ -80,6 +80,17 @@ pub async fn create(s3: &S3Service, mut req: S3Request<CreateBucketInput>) -> S3
         Err(error) => return Err(error.into()),
     }
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")), ..Default::default() }))
+}
+
+/// A list that lists' not counting makes impossible, as S3 calls it where both are asked for at once.
+fn with_ownership(error: S3Error) -> S3Error {
+    match error.code() {
+        S3ErrorCode::AccessControlListNotSupported => s3_error!(
+            InvalidBucketAclWithObjectOwnership,
+            "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting"
+        ),
+        _ => error,
+    }
 }
 
 /// HeadBucket
@@ -215,6 +226,17 @@ mod tests {
         assert_eq!(placement(&headers("root")).unwrap(), Placement::RootDirectory);
         assert_eq!(placement(&headers("key")).unwrap(), Placement::WholeKey);
         assert!(placement(&headers("hash")).is_err());
+    }
+
+    #[test]
+    fn a_list_is_called_impossible_beside_ownership_alone() {
+        let code = |error| with_ownership(error).code().as_str().to_owned();
+        assert_eq!(code(s3_error!(AccessControlListNotSupported)), "InvalidBucketAclWithObjectOwnership");
+        assert_eq!(code(s3_error!(InvalidArgument)), "InvalidArgument");
+        assert_eq!(
+            with_ownership(s3_error!(AccessControlListNotSupported)).status_code(),
+            Some(StatusCode::BAD_REQUEST)
+        );
     }
 
     #[test]

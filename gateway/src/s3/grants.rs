@@ -77,14 +77,17 @@ impl Said<'_> {
         self.headers.iter().any(Option::is_some)
     }
 
-    /// Where lists count for nothing, only what changes nothing is accepted.
+    /// Where lists count for nothing, only what changes nothing is accepted: the owner has full control.
     pub fn changes_nothing(&self, owner: &str) -> S3Result<()> {
         let of_owner = |grant: &dto::Grant| {
             let to_owner = grant.grantee.as_ref().is_some_and(|grantee| grantee.id.as_deref() == Some(owner));
             to_owner && grant.permission.as_ref().is_some_and(|what| what.as_str() == dto::Permission::FULL_CONTROL)
         };
         let policy = self.policy.and_then(|policy| policy.grants.as_deref()).unwrap_or_default();
-        let canned = matches!(self.canned, None | Some("private" | "bucket-owner-full-control" | "bucket-owner-read"));
+        if self.canned.is_some_and(|name| !CANNED.contains(&name)) {
+            return Err(unknown_canned());
+        }
+        let canned = matches!(self.canned, None | Some("private" | "bucket-owner-full-control"));
         match canned && !self.grants() && policy.iter().all(of_owner) {
             true => Ok(()),
             false => Err(s3_error!(AccessControlListNotSupported, "The bucket does not allow ACLs")),
@@ -134,8 +137,27 @@ fn canned(name: &str, parties: &Parties<'_>) -> S3Result<Acl> {
         "bucket-owner-read" => given(Permission::Read),
         "bucket-owner-full-control" => given(Permission::FullControl),
         "log-delivery-write" | "aws-exec-read" => return Err(not_implemented("Access lists for services of AWS")),
-        _ => return Err(s3_error!(InvalidArgument, "The canned ACL you requested does not exist")),
+        _ => return Err(unknown_canned()),
     })
+}
+
+/// The names that [`canned`] knows.
+const CANNED: [&str; 8] = [
+    "private",
+    "public-read",
+    "public-read-write",
+    "authenticated-read",
+    "bucket-owner-read",
+    "bucket-owner-full-control",
+    "log-delivery-write",
+    "aws-exec-read",
+];
+
+/// What is said of a canned list of another name.
+pub const UNKNOWN_CANNED: &str = "The canned ACL you requested does not exist";
+
+fn unknown_canned() -> S3Error {
+    s3_error!(InvalidArgument, "{UNKNOWN_CANNED}")
 }
 
 /// A grantee by what names it; `None`: that is no kind of name.
@@ -294,6 +316,8 @@ impl S3Service {
 
 #[cfg(test)]
 mod tests {
+    use s3s::S3ErrorCode;
+
     use super::*;
 
     const OURS: Parties<'_> = Parties { owner: "bob", bucket: "ann", object: true };
@@ -313,6 +337,11 @@ mod tests {
         assert!(list("public-read-write").grants(None, Permission::Write, true));
         assert_eq!(code(canned("public", &OURS).map(Some)), "InvalidArgument");
         assert_eq!(code(canned("log-delivery-write", &OURS).map(Some)), "NotImplemented");
+        for name in CANNED {
+            let known =
+                canned(name, &OURS).map_or_else(|error| error.code() != &S3ErrorCode::InvalidArgument, |_| true);
+            assert!(known, "{name}");
+        }
     }
 
     #[test]
@@ -350,7 +379,16 @@ mod tests {
         let (mine, yours) = (policy("me"), policy("you"));
         let said = |canned, policy| Said { canned, policy, ..Default::default() }.changes_nothing("me");
         assert!(said(None, None).is_ok() && said(Some("private"), None).is_ok() && said(None, Some(&mine)).is_ok());
-        assert!(said(Some("public-read"), None).is_err() && said(None, Some(&yours)).is_err());
+        assert!(said(Some("bucket-owner-full-control"), None).is_ok());
+        assert_eq!(code(said(None, Some(&yours)).map(|()| None)), "AccessControlListNotSupported");
+        for (name, expected) in [
+            ("bucket-owner-read", "AccessControlListNotSupported"),
+            ("public-read", "AccessControlListNotSupported"),
+            ("log-delivery-write", "AccessControlListNotSupported"),
+            ("nonsense", "InvalidArgument"),
+        ] {
+            assert_eq!(code(said(Some(name), None).map(|()| None)), expected, "{name}");
+        }
         let granting = Said { headers: [None, Some("id=me"), None, None, None], ..Default::default() };
         assert!(granting.changes_nothing("me").is_err());
     }

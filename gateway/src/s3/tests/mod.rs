@@ -1,5 +1,6 @@
 //! Operations through s3s, as HTTP, against a replica in memory.
 
+mod lists;
 mod operations;
 mod sse;
 mod versions;
