@@ -40,6 +40,7 @@ mod versions;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use holdfast_wire::seam::Random;
 use http::StatusCode;
 use s3s::dto::*;
@@ -95,6 +96,10 @@ impl S3Config {
 /// An extension of an answer whose status s3s does not choose as S3 does: the server sets it on the way out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseStatus(pub StatusCode);
+
+/// An extension of an answer whose document s3s does not write as S3 does: the server puts it in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResponseDocument(pub Bytes);
 
 /// S3 on top of a [`Router`].
 pub struct S3Service {

@@ -1,11 +1,13 @@
 //! PostObject: a browser's form upload. The [form](crate::form) was judged when it was read, s3s writes the answer; the
 //! object is put like any other.
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use s3s::dto::{ETag, PostObjectInput, PostObjectOutput, PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response, S3Result};
 
-use super::{S3Service, complete, put};
+use super::{ResponseDocument, S3Service, complete, put};
+use crate::guard::error_xml::element;
 
 /// The same object without the form around it.
 macro_rules! without_form {
@@ -53,10 +55,22 @@ fn told(put: &PutObjectOutput) -> Vec<(HeaderName, String)> {
     all.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), value?))).collect()
 }
 
+/// The document of a 201: s3s's names a path where S3's names the whole URL.
+fn document(location: &str, bucket: &str, key: &str, tag: &str) -> Bytes {
+    let mut xml = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<PostResponse>".to_owned();
+    for (name, value) in [("Location", location), ("Bucket", bucket), ("Key", key), ("ETag", tag)] {
+        element(&mut xml, name, value);
+    }
+    xml.push_str("</PostResponse>");
+    xml.into()
+}
+
 /// PostObject
 pub async fn object(s3: &S3Service, req: S3Request<PostObjectInput>) -> S3Result<S3Response<PostObjectOutput>> {
     let location = complete::location(&req.headers, &req.input.bucket, &req.input.key)?;
     let redirects = req.input.success_action_redirect.is_some();
+    let created = req.input.success_action_status == Some(201) && !redirects;
+    let names = created.then(|| (req.input.bucket.clone(), req.input.key.clone()));
     let put = put::object(s3, req.map_input(put_input)).await?;
     let mut headers = put.headers;
     for (name, value) in told(&put.output) {
@@ -64,12 +78,18 @@ pub async fn object(s3: &S3Service, req: S3Request<PostObjectInput>) -> S3Result
             headers.insert(name, value);
         }
     }
+    // In the document and in the redirect's query, too, a tag stands in its quotes.
+    let quoted = put.output.e_tag.map(|tag| format!("\"{}\"", tag.value()));
+    let document = names.map(|(bucket, key)| document(&location, &bucket, &key, quoted.as_deref().unwrap_or_default()));
     // What redirects says itself whereto.
     if let (false, Ok(location)) = (redirects, HeaderValue::try_from(location)) {
         headers.insert(header::LOCATION, location);
     }
-    // In the document and in the redirect's query, too, a tag stands in its quotes.
-    let quoted = put.output.e_tag.map(|tag| ETag::Strong(format!("\"{}\"", tag.value())));
-    let output = PostObjectOutput { e_tag: quoted, version_id: put.output.version_id, ..Default::default() };
-    Ok(S3Response::with_headers(output, headers))
+    let e_tag = quoted.map(ETag::Strong);
+    let output = PostObjectOutput { e_tag, version_id: put.output.version_id, ..Default::default() };
+    let mut response = S3Response::with_headers(output, headers);
+    if let Some(document) = document {
+        response.extensions.insert(ResponseDocument(document));
+    }
+    Ok(response)
 }

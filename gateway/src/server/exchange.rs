@@ -30,7 +30,7 @@ use crate::guard::request_id::RequestId;
 use crate::guard::table::Operation;
 use crate::guard::{self, cors, document, error_xml, head, range};
 use crate::limits::Permit;
-use crate::s3::ResponseStatus;
+use crate::s3::{ResponseDocument, ResponseStatus};
 use crate::trace::Ended;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -330,7 +330,7 @@ async fn dispatch(
         let call = shared.protocol.call(again.map(|()| s3s::Body::empty()));
         called = context::within(whose, call).await;
     }
-    let response = match called {
+    let mut response = match called {
         Ok(response) => response,
         Err(error) => {
             tracing::error!(id = %completion.id, %error, "s3s could not answer");
@@ -345,7 +345,12 @@ async fn dispatch(
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         let chosen = response.extensions().get::<ResponseStatus>().copied();
+        let document = response.extensions_mut().remove::<ResponseDocument>();
         let mut response = response.map(Content::Streamed);
+        if let Some(ResponseDocument(document)) = document {
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            *response.body_mut() = Content::Whole(document);
+        }
         if let Some(ResponseStatus(status)) = chosen {
             *response.status_mut() = status;
         }

@@ -1,5 +1,6 @@
 //! Operations through s3s, as HTTP, against a replica in memory.
 
+mod forms;
 mod lists;
 mod operations;
 mod sse;
@@ -18,7 +19,7 @@ use http_body_util::BodyExt;
 use s3s::service::{S3Service as Protocol, S3ServiceBuilder};
 
 use super::replica::{OWNER, Replica};
-use super::{ResponseStatus, S3Config, S3Service};
+use super::{ResponseDocument, ResponseStatus, S3Config, S3Service};
 use crate::checksum::{encode, of};
 use crate::membership::{Dial, Membership};
 use crate::router::{Router, RouterOptions};
@@ -98,6 +99,7 @@ impl Gateway {
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         let chosen = parts.extensions.get().map(|ResponseStatus(status)| *status);
+        let body = parts.extensions.get().map_or(body, |ResponseDocument(document)| document.clone());
         Reply { status: parts.status, chosen, headers: parts.headers, body }
     }
 

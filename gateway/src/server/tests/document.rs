@@ -1,4 +1,4 @@
-//! Documents in request bodies are what their heads say, or nothing is done.
+//! Documents in request bodies are what their heads say, or nothing is done; one that a handler wrote is the answer.
 
 use holdfast_wire::object::ChecksumAlgorithm;
 
@@ -39,4 +39,13 @@ async fn a_wrong_signature_is_told_before_a_wrong_digest() {
     let answer = harness.send(&request).await;
     assert_eq!(answer.status, 403);
     assert_eq!(harness.fake.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_document_that_a_handler_wrote_is_the_answer() {
+    let harness = Harness::plain().await;
+    let answer = harness.signed("PUT", "/bucket/told", "bytes").await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "<Told/>"));
+    assert_eq!(answer.header("content-length"), Some("7"));
+    assert_eq!(harness.signed("PUT", "/bucket/key", "bytes").await.text(), "");
 }

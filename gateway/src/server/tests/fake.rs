@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::auth::{Buckets, Forbidden, Lookup, Record, Unreadable};
 use crate::guard::request_id::RequestId;
+use crate::s3::ResponseDocument;
 
 #[derive(Clone, Default)]
 pub struct Fake(Arc<Inner>);
@@ -184,6 +185,10 @@ impl S3 for Fake {
         }
         self.put(&request.input.key, bytes.freeze());
         *self.0.metadata.lock() = request.input.metadata.unwrap_or_default();
-        Ok(S3Response::new(PutObjectOutput::default()))
+        let mut response = S3Response::new(PutObjectOutput::default());
+        if request.input.key == "told" {
+            response.extensions.insert(ResponseDocument(Bytes::from_static(b"<Told/>")));
+        }
+        Ok(response)
     }
 }
