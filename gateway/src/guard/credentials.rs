@@ -6,6 +6,7 @@
 
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
+use s3s_sigv4::CredentialV4;
 
 use super::head;
 use super::query::{self, Pair};
@@ -21,6 +22,8 @@ struct InQuery {
     token: bool,
     session_key: bool,
     signs_host: bool,
+    /// The service that it is for, if that is none of ours.
+    elsewhere: Option<String>,
 }
 
 impl InQuery {
@@ -36,6 +39,7 @@ impl InQuery {
         match pair.name.as_ref() {
             "X-Amz-Credential" => {
                 (self.version_4, self.session_key) = (true, pair.value.starts_with(session::PREFIX));
+                self.elsewhere = elsewhere(&pair.value);
             }
             "X-Amz-Algorithm" => self.version_4 = true,
             "X-Amz-Signature" => (self.version_4, self.signature) = (true, true),
@@ -90,7 +94,33 @@ fn presigned(found: &InQuery) -> Result<(), Refusal> {
         let code = "AuthorizationQueryParametersError";
         return Err(Refusal::new(StatusCode::BAD_REQUEST, code, message, Cause::Credentials));
     }
-    if found.signs_host { Ok(()) } else { Err(host_not_signed()) }
+    if !found.signs_host {
+        return Err(host_not_signed());
+    }
+    match &found.elsewhere {
+        None => Ok(()),
+        Some(service) => {
+            let what = "Error parsing the X-Amz-Credential parameter";
+            Err(wrong_service("AuthorizationQueryParametersError", what, service))
+        }
+    }
+}
+
+/// Services whose signatures are taken: those of this port.
+const SERVICES: [&str; 2] = ["s3", "sts"];
+
+/// The service in a credential's scope, if it is none of ours; what is no credential is s3s's to refuse.
+fn elsewhere(credential: &str) -> Option<String> {
+    let service = CredentialV4::parse(credential).ok()?.aws_service;
+    (!SERVICES.contains(&service)).then(|| service.chars().take(SERVICE_MAX).collect())
+}
+
+/// Characters of a service's name that are told back.
+const SERVICE_MAX: usize = 64;
+
+fn wrong_service(code: &'static str, what: &str, service: &str) -> Refusal {
+    let message = format!("{what}; incorrect service \"{service}\". This endpoint belongs to \"s3\".");
+    Refusal::new(StatusCode::BAD_REQUEST, code, message, Cause::Credentials)
 }
 
 fn authorization(value: &HeaderValue) -> Result<(), Refusal> {
@@ -107,8 +137,17 @@ fn authorization(value: &HeaderValue) -> Result<(), Refusal> {
     match signed {
         // Without the list it is malformed, which s3s says.
         None => Ok(()),
-        Some(list) if covers_host(list) => Ok(()),
-        Some(_) => Err(host_not_signed()),
+        Some(list) if !covers_host(list) => Err(host_not_signed()),
+        Some(_) => {
+            let credential = text.split_once("Credential=").map(|(_, rest)| rest.split(',').next().unwrap_or(rest));
+            match credential.and_then(|credential| elsewhere(credential.trim())) {
+                None => Ok(()),
+                Some(service) => {
+                    let what = "The authorization header is malformed";
+                    Err(wrong_service("AuthorizationHeaderMalformed", what, &service))
+                }
+            }
+        }
     }
 }
 
@@ -150,6 +189,10 @@ mod tests {
     fn credentials_stand_in_one_place_and_cover_the_host() {
         let good = "AWS4-HMAC-SHA256 Credential=A/1/r/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=0";
         let bare = "AWS4-HMAC-SHA256 Credential=A/1/r/s3/aws4_request, SignedHeaders=x-amz-date, Signature=0";
+        let other = "AWS4-HMAC-SHA256 Credential=A/20260101/r/ec2/aws4_request, SignedHeaders=host, Signature=0";
+        let sts = "AWS4-HMAC-SHA256 Credential=A/20260101/r/sts/aws4_request, SignedHeaders=host, Signature=0";
+        let for_other =
+            "X-Amz-Credential=A%2F20260101%2Fr%2Fec2%2Faws4_request&X-Amz-Signature=0&X-Amz-SignedHeaders=host";
         let form = "multipart/form-data; boundary=x";
         let presigned = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0&X-Amz-SignedHeaders=host";
         for (query, headers, expected) in [
@@ -157,6 +200,9 @@ mod tests {
             ("", &[("authorization", good)], None),
             (presigned, &[], None),
             ("", &[("authorization", bare)], Some("AccessDenied")),
+            ("", &[("authorization", other)], Some("AuthorizationHeaderMalformed")),
+            ("", &[("authorization", sts)], None),
+            (for_other, &[], Some("AuthorizationQueryParametersError")),
             ("X-Amz-Signature=0&X-Amz-SignedHeaders=range", &[], Some("AccessDenied")),
             ("X-Amz-Signature=0", &[], Some("AccessDenied")),
             ("X-Amz-Credential=A", &[], Some("AuthorizationQueryParametersError")),
