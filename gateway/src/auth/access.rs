@@ -11,7 +11,7 @@ use holdfast_wire::bucket::Bucket;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::{CopySource, DeleteObjectsInput, ObjectIdentifier, PostObjectInput, PutObjectTaggingInput};
-use s3s::{S3Error, S3ErrorCode, S3Request, S3Result};
+use s3s::{S3Error, S3ErrorCode, S3Request, S3Result, s3_error};
 
 use super::authorize::{Authorizer, Buckets, Judged, Lookup, Subject, Unreadable};
 use super::facts::{RequestFacts, Tags};
@@ -24,6 +24,7 @@ use super::who::Who;
 use crate::error::slow_down;
 use crate::form::Signatory;
 use crate::guard::query;
+use crate::guard::table::REFUSED;
 use crate::ownership::Ownership;
 use crate::policy::{Decision, Source};
 
@@ -367,6 +368,10 @@ impl S3Access for Access {
             && self.is_missing(name).await
         {
             return Err(S3Error::new(S3ErrorCode::NoSuchBucket));
+        }
+        // s3s would first ask for a body that is not there, or find fault with one that is.
+        if REFUSED.contains(&operation) {
+            return Err(s3_error!(NotImplemented, "{operation} is not implemented"));
         }
         if let Some(pass) = pass {
             pass.earn();

@@ -120,6 +120,7 @@ fn what_would_fall_through_is_refused() {
         ("POST", Object, "uploads", FORM, METHOD),
         ("POST", Bucket, "delete", FORM, METHOD),
         ("POST", Bucket, "", &[], METHOD),
+        ("POST", Bucket, "", &[("x-amz-request-route", "r")], MISSING),
         ("POST", Bucket, "nonsense", FORM, MISSING),
         ("POST", Service, "", &[], METHOD),
         ("PUT", Service, "", &[], METHOD),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::auth::table::TABLE;
+use crate::guard::table::REFUSED;
 use crate::s3::OPERATIONS;
 
 const PAGE: &str = include_str!("../../../../docs/s3-compatibility.md");
@@ -55,6 +56,9 @@ fn every_operation_is_documented_as_it_is() {
         assert_eq!(*state, actual, "{name}");
     }
     assert_eq!(carried_out, OPERATIONS.len(), "an operation that the page does not know");
+    let refused: Vec<&str> =
+        documented.iter().filter(|(_, state)| **state == "refused").map(|(name, _)| &**name).collect();
+    assert_eq!(refused, REFUSED, "what is refused before bodies are read is what the page says");
     for row in TABLE {
         assert!(documented.contains_key(row.operation), "{} is not documented", row.operation);
     }

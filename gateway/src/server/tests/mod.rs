@@ -11,6 +11,7 @@ mod framing;
 mod guarding;
 mod matrix;
 mod range;
+mod refused;
 mod slow;
 mod stopping;
 
