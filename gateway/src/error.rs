@@ -83,7 +83,10 @@ fn of_shard(refusal: Refusal) -> S3Error {
         Refusal::BucketFrozen => conflict(),
         Refusal::NoSuchKey | Refusal::NotKept | Refusal::Condition(Unmet::Missing) => s3_error!(NoSuchKey),
         Refusal::NoSuchVersion => s3_error!(NoSuchVersion, "The specified version does not exist."),
-        Refusal::IsMarker => s3_error!(MethodNotAllowed),
+        Refusal::IsMarker => with_headers(
+            s3_error!(MethodNotAllowed, "The specified method is not allowed against this resource."),
+            [(DELETE_MARKER, HeaderValue::from_static("true")), (ALLOW, HeaderValue::from_static("DELETE"))],
+        ),
         Refusal::Locked => s3_error!(AccessDenied, "Access Denied because object protected by object lock."),
         Refusal::NoLock => s3_error!(InvalidRequest, "Bucket is missing Object Lock Configuration"),
         Refusal::RetentionPast => s3_error!(InvalidArgument, "The retain until date must be in the future!"),

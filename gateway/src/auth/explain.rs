@@ -2,7 +2,7 @@
 //! them, as AWS does. They show what differs and hold no secret: the client sent all of it.
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use s3s_sigv4::{AmzDate, AuthorizationV4, CredentialV4, Payload};
 
 use crate::guard::query;
@@ -12,13 +12,39 @@ use crate::guard::query;
 pub struct Signed {
     method: Method,
     uri: Uri,
+    version: Version,
     headers: HeaderMap,
 }
 
 impl Signed {
     /// Keeps the parts of a request's head.
     pub fn of(parts: &http::request::Parts) -> Self {
-        Self { method: parts.method.clone(), uri: parts.uri.clone(), headers: parts.headers.clone() }
+        let (method, uri, headers) = (parts.method.clone(), parts.uri.clone(), parts.headers.clone());
+        Self { method, uri, version: parts.version, headers }
+    }
+
+    /// The head that they are of.
+    pub fn head(&self) -> http::request::Parts {
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        (parts.method, parts.uri) = (self.method.clone(), self.uri.clone());
+        (parts.version, parts.headers) = (self.version, self.headers.clone());
+        parts
+    }
+
+    /// The region that it was signed for; `None` if that cannot be read.
+    pub fn region(&self) -> Option<String> {
+        if let Some(text) = self.header("authorization") {
+            return AuthorizationV4::parse(text).ok().map(|parsed| parsed.credential.aws_region.to_owned());
+        }
+        let query = self.query();
+        let (_, text) = query.iter().find(|(name, _)| name == "X-Amz-Credential")?;
+        CredentialV4::parse(text).ok().map(|credential| credential.aws_region.to_owned())
+    }
+
+    /// When it was signed, as the request says it.
+    pub fn time(&self) -> Option<String> {
+        let in_query = || self.query().into_iter().find(|(name, _)| name == "X-Amz-Date").map(|(_, value)| value);
+        self.header("x-amz-date").map(str::to_owned).or_else(in_query)
     }
 
     /// The same request without its signature, and with this `Range`, which s3s can read. Nobody signed that: it may

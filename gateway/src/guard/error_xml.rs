@@ -53,15 +53,24 @@ pub fn message(body: &[u8]) -> Option<&str> {
     rest.split_once("</Message>").map(|(message, _)| message)
 }
 
-/// `body` with the elements that it lacks put before its end; `None` if it is no error document.
-pub fn complete(body: &[u8], elements: &[(&str, &str)]) -> Option<String> {
+/// `body` with another message, where one is given, and with the elements that it lacks before its end; `None` if it is no
+/// error document.
+pub fn complete(body: &[u8], message: Option<&str>, elements: &[(&str, &str)]) -> Option<String> {
     if !is_error(body) {
         return None;
     }
     let text = std::str::from_utf8(body.trim_ascii_end()).ok()?;
     let head = text.strip_suffix("</Error>")?;
     let mut xml = String::with_capacity(text.len() + 256);
-    xml.push_str(head);
+    match (message, head.split_once("</Code>")) {
+        (Some(message), Some((before, rest))) => {
+            xml.push_str(before);
+            xml.push_str("</Code>");
+            element(&mut xml, "Message", message);
+            xml.push_str(rest.split_once("</Message>").map_or(rest, |(_, rest)| rest));
+        }
+        (Some(_) | None, _) => xml.push_str(head),
+    }
     for (name, value) in elements {
         if !head.contains(&format!("<{name}>")) {
             element(&mut xml, name, value);
@@ -78,7 +87,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_added_once() {
         let body = b"<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><RequestId>mine</RequestId></Error>\n";
-        let xml = complete(body, &[("Resource", "/b/<k>&"), ("RequestId", "R"), ("HostId", "H")]).unwrap();
+        let xml = complete(body, None, &[("Resource", "/b/<k>&"), ("RequestId", "R"), ("HostId", "H")]).unwrap();
         assert_eq!(
             xml,
             "<?xml version=\"1.0\"?><Error><Code>NoSuchKey</Code><RequestId>mine</RequestId>\
@@ -88,9 +97,19 @@ mod tests {
     }
 
     #[test]
+    fn a_message_is_replaced_or_put_where_there_is_none() {
+        for body in
+            ["<Error><Code>C</Code><Message>old</Message><A>1</A></Error>", "<Error><Code>C</Code><A>1</A></Error>"]
+        {
+            let xml = complete(body.as_bytes(), Some("<new>"), &[("B", "2")]).unwrap();
+            assert_eq!(xml, "<Error><Code>C</Code><Message>&lt;new&gt;</Message><A>1</A><B>2</B></Error>");
+        }
+    }
+
+    #[test]
     fn anything_else_is_left_alone() {
         for body in [&b"not xml"[..], b"", b"<ListBucketResult/>", b"\xff</Error>"] {
-            assert_eq!(complete(body, &[("RequestId", "R")]), None);
+            assert_eq!(complete(body, Some("other"), &[("RequestId", "R")]), None);
         }
     }
 

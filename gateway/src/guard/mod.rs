@@ -52,6 +52,12 @@ pub fn bucket(parts: &Parts, domains: &Domains) -> Option<String> {
     in_host.or_else(|| path::bucket(parts.uri.path()))
 }
 
+/// The key that a request names; `None` where it names none.
+pub fn key(parts: &Parts, domains: &Domains) -> Option<String> {
+    let in_host = bucket_in_host(parts, domains).ok()?.is_some();
+    path::key(parts.uri.path(), in_host)
+}
+
 fn bucket_in_host(parts: &Parts, domains: &Domains) -> Result<Option<String>, Refusal> {
     match head::host(parts) {
         Some(host) => Ok(domains.bucket(host)?.map(str::to_owned)),

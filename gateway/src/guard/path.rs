@@ -40,6 +40,14 @@ pub fn bucket(path: &str) -> Option<String> {
     (!first.is_empty()).then(|| first.to_owned())
 }
 
+/// The key that `path` (still percent-encoded) names, if it names one.
+pub fn key(path: &str, bucket_in_host: bool) -> Option<String> {
+    let path = percent_decode_str(path).decode_utf8_lossy();
+    let rest = path.strip_prefix('/').unwrap_or(&path);
+    let key = if bucket_in_host { rest } else { rest.split_once('/')?.1 };
+    (!key.is_empty()).then(|| key.to_owned())
+}
+
 fn decoded(path: &str, bucket_in_host: bool) -> Kind {
     let rest = path.strip_prefix('/').unwrap_or(path);
     match (rest.is_empty(), bucket_in_host) {
@@ -82,6 +90,8 @@ mod tests {
             let decoded = percent_decode_str(&path).decode_utf8_lossy().into_owned();
             let bucket = in_host.then_some("bucket");
             if let Ok(theirs) = s3s::path::parse_virtual_hosted_style_with_validation(bucket, &decoded, &AnyName) {
+                let their_key = theirs.as_object().map(|(_, key)| key.to_owned());
+                proptest::prop_assert_eq!(key(&path, in_host), their_key);
                 let expected = match theirs {
                     s3s::path::S3Path::Root => Kind::Service,
                     s3s::path::S3Path::Bucket { .. } => Kind::Bucket,

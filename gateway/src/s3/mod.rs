@@ -49,9 +49,11 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use answer::http_date;
 pub use bucket::PLACEMENT;
+pub(crate) use grants::UNKNOWN_CANNED;
 #[cfg(feature = "fuzzing")]
 pub use list::{token, untoken};
 pub(crate) use rename::source_key as rename_source;
+pub(crate) use request::INVALID_VERSION;
 pub use request::{ACK, READ, SEQ};
 
 use crate::ownership::Ownership;

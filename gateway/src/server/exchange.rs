@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use super::body::{Progress, Reply, Report, Upload};
 use super::connection::{Active, Pulse};
 use super::crossing::{crossing, preflight};
+use super::details::{Details, Failed};
 use super::last_chunk::LastChunk;
 use super::{READY_PATH, Shared};
 use crate::audit::{self, Record};
@@ -454,22 +455,13 @@ fn complete(
     let host = completion.shared.ids.host();
     let mut elements =
         vec![("Resource", completion.uri.path()), ("RequestId", completion.id.as_str()), ("HostId", host)];
-    let explained = match error_xml::code(&text) {
-        Some("SignatureDoesNotMatch") => signed.explain(),
-        Some("MalformedXML") => {
-            let element = report.and_then(Report::document).and_then(|text| guard::malformed::element(&text));
-            element.map(|element| ("Element", element)).into_iter().collect()
-        }
-        // Clients that were not told a region take it from here.
-        Some("AuthorizationHeaderMalformed") => {
-            let expected = error_xml::message(&text).and_then(|text| text.split_once("; expecting "));
-            let name = |quoted: &str| quoted.replace("&apos;", "").replace(['\'', '.'], "");
-            expected.map(|(_, quoted)| vec![("Region", name(quoted))]).unwrap_or_default()
-        }
-        _ => Vec::new(),
-    };
-    elements.extend(explained.iter().map(|(name, value)| (*name, value.as_str())));
-    let Some(xml) = error_xml::complete(&text, &elements) else {
+    let (code, message) = (error_xml::code(&text).unwrap_or_default(), error_xml::message(&text).unwrap_or_default());
+    let (shared, answer) = (&completion.shared, &parts.headers);
+    let failed = Failed { code, message, answer, signed, domains: &shared.domains };
+    let Details { message, elements: details } =
+        failed.details(|| report.and_then(Report::document), shared.clock.unix_millis());
+    elements.extend(details.iter().map(|(name, value)| (*name, value.as_str())));
+    let Some(xml) = error_xml::complete(&text, message.as_deref(), &elements) else {
         return Response::from_parts(parts, Content::Streamed(body));
     };
     parts.headers.remove(header::CONTENT_LENGTH);

@@ -11,6 +11,7 @@ mod bare;
 mod body;
 mod connection;
 mod crossing;
+mod details;
 mod exchange;
 mod last_chunk;
 mod turn_away;

@@ -3,6 +3,7 @@
 mod client;
 mod cost;
 mod document;
+mod errors;
 mod fake;
 mod forged;
 mod forgery;
