@@ -11,6 +11,7 @@ use super::fields::Fields;
 use super::{Judge, Rejected, invalid, missing};
 use crate::auth::{Provider, Who};
 use crate::guard::credentials;
+use crate::guard::error_xml::iso_8601;
 use crate::guard::refusal::{Cause, Refusal};
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -106,6 +107,7 @@ impl Signed<'_> {
             let message = "The difference between the request time and the current time is too large.";
             return Err(Refusal::new(StatusCode::FORBIDDEN, "RequestTimeTooSkewed", message, Cause::Credentials)
                 .with("RequestTime", self.date.fmt_iso8601().as_str())
+                .with("ServerTime", iso_8601(now_ms).unwrap_or_default())
                 .with("MaxAllowedSkewMilliseconds", AHEAD_MS.to_string()));
         }
         if now_ms.saturating_sub(at) > OLDEST_MS {

@@ -3,6 +3,9 @@
 //! Errors raised inside s3s never pass through our handlers and know no request id; their documents are completed on
 //! the way out.
 
+use time::OffsetDateTime;
+use time::macros::format_description;
+
 /// The longest error document that is completed, in bytes. Ours are far below.
 const LONGEST: usize = 64 * 1024;
 const END: &[u8] = b"</Error>";
@@ -32,6 +35,12 @@ fn escape(xml: &mut String, value: &str) {
             other => xml.push(other),
         }
     }
+}
+
+/// A time as errors tell it, in seconds: `2026-11-30T12:00:00Z`.
+pub fn iso_8601(unix_ms: u64) -> Option<String> {
+    let time = OffsetDateTime::from_unix_timestamp(i64::try_from(unix_ms / 1000).ok()?).ok()?;
+    time.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z")).ok()
 }
 
 /// Whether `body` is an error document that can be completed.
@@ -104,6 +113,11 @@ mod tests {
             let xml = complete(body.as_bytes(), Some("<new>"), &[("B", "2")]).unwrap();
             assert_eq!(xml, "<Error><Code>C</Code><Message>&lt;new&gt;</Message><A>1</A><B>2</B></Error>");
         }
+    }
+
+    #[test]
+    fn times_are_told_in_seconds() {
+        assert_eq!(iso_8601(1_000_000_000_999).as_deref(), Some("2001-09-09T01:46:40Z"));
     }
 
     #[test]

@@ -6,10 +6,9 @@ use std::borrow::Cow;
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
 use s3s::dto::CopySource;
-use time::OffsetDateTime;
-use time::macros::format_description;
 
 use crate::auth::explain::Signed;
+use crate::guard::error_xml::iso_8601;
 use crate::guard::host::Domains;
 use crate::guard::{self, query};
 use crate::s3::{INVALID_VERSION, UNKNOWN_CANNED, rename_source};
@@ -212,11 +211,6 @@ fn condition(head: &Parts) -> Option<&'static str> {
     let mut counting = CONDITIONS.iter().filter(counts);
     let (_, name, _) = counting.next()?;
     counting.next().is_none().then_some(*name)
-}
-
-fn iso_8601(unix_ms: u64) -> Option<String> {
-    let time = OffsetDateTime::from_unix_timestamp(i64::try_from(unix_ms / 1000).ok()?).ok()?;
-    time.format(format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z")).ok()
 }
 
 #[cfg(test)]

@@ -7,7 +7,10 @@ use super::*;
 
 /// A form for `key`, under a policy that lets only `allowed` be written.
 fn form(harness: &Harness, key: &str, allowed: &str) -> Request {
-    let request = harness.request("POST", "/bucket");
+    signed(harness.request("POST", "/bucket"), key, allowed)
+}
+
+fn signed(request: Request, key: &str, allowed: &str) -> Request {
     let (date, credential) = (request.stamp(), format!("{ACCESS_KEY}/{}", request.scope()));
     let policy = STANDARD.encode(format!(
         r#"{{"expiration":"2999-01-01T00:00:00.000Z","conditions":[{{"bucket":"bucket"}},{{"key":"{allowed}"}},
@@ -44,4 +47,18 @@ async fn a_form_may_do_what_its_policy_allows_and_no_more() {
         "Invalid according to Policy: Policy Condition failed: [&quot;eq&quot;, &quot;$key&quot;, &quot;mine&quot;]"
     );
     assert_eq!(harness.fake.object("yours"), None);
+}
+
+#[tokio::test]
+async fn a_form_of_the_future_is_told_what_time_it_is() {
+    let harness = Harness::plain().await;
+    let mut request = harness.request("POST", "/bucket");
+    request.time += 16 * 60;
+    let stamp = request.stamp();
+    let answer = harness.send(&signed(request, "mine", "mine")).await;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "RequestTimeTooSkewed"));
+    assert_eq!(answer.element("RequestTime"), Some(stamp));
+    assert_eq!(answer.element("ServerTime").map(|time| time.len()), Some(20));
+    assert_eq!(answer.element("MaxAllowedSkewMilliseconds").as_deref(), Some("900000"));
+    assert_eq!(harness.fake.calls(), 0);
 }
