@@ -224,6 +224,14 @@ mod tests {
     }
 
     #[test]
+    fn who_changes_a_delete_marker_is_told_that_it_is_one() {
+        let error = S3Error::from(RouteError::Refused(Refusal::IsMarker));
+        assert_eq!(error.status_code(), Some(StatusCode::METHOD_NOT_ALLOWED));
+        assert_eq!(error.headers().unwrap()[DELETE_MARKER], "true");
+        assert_eq!(error.headers().unwrap()[ALLOW], "DELETE");
+    }
+
+    #[test]
     fn bodies_never_become_a_500() {
         for (error, code, status) in [
             (BodyError::Incomplete, "IncompleteBody", 400),

@@ -1,5 +1,6 @@
 //! Error documents: the texts and elements that S3 gives.
 
+use super::forged::Stand;
 use super::*;
 
 #[tokio::test]
@@ -73,4 +74,55 @@ async fn a_scope_that_is_another_is_told() {
     let answer = harness.send(&request.sign()).await;
     assert_eq!((answer.status, answer.code().as_str()), (400, "AuthorizationHeaderMalformed"));
     assert!(answer.element("Message").unwrap().contains("incorrect service &quot;ec2&quot;"), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn the_real_operations_say_what_they_are_about() {
+    let stand = Stand::start().await;
+    stand.replica.set("key", "hello");
+    let copy = ("x-amz-copy-source", "/bucket/key?versionId=nope");
+    let version = [("ArgumentName", "versionId"), ("ArgumentValue", "nope")];
+    let list = [("ArgumentName", "x-amz-acl"), ("ArgumentValue", "nonsense")];
+    let owned = "InvalidBucketAclWithObjectOwnership";
+    let none = ("x-trace", "1");
+    for (method, target, header, status, code, elements) in [
+        ("GET", "/bucket/key?versionId=nope", none, 400, "InvalidArgument", &version[..]),
+        ("DELETE", "/bucket/key?versionId=nope", none, 400, "InvalidArgument", &version),
+        ("PUT", "/bucket/to", copy, 400, "InvalidArgument", &version),
+        (
+            "GET",
+            "/bucket/key?versionId=3sL4kqtJlcpXroDTDmJ.rmSpXd3_IbrH",
+            none,
+            404,
+            "NoSuchVersion",
+            &[("Key", "key")],
+        ),
+        ("PUT", "/bucket/to", ("x-amz-copy-source", "/bucket/none"), 404, "NoSuchKey", &[("Key", "none")]),
+        ("PUT", "/bucket/key", ("if-none-match", "*"), 412, "PreconditionFailed", &[("Condition", "If-None-Match")]),
+        ("GET", "/bucket/key", ("if-match", "\"x\""), 412, "PreconditionFailed", &[("Condition", "If-Match")]),
+        (
+            "GET",
+            "/bucket/key",
+            ("range", "bytes=9-"),
+            416,
+            "InvalidRange",
+            &[("RangeRequested", "bytes=9-"), ("ActualObjectSize", "5")],
+        ),
+        ("PUT", "/bucket/key", ("x-amz-acl", "nonsense"), 400, "InvalidArgument", &list),
+        ("PUT", "/bucket/key", ("x-amz-acl", "bucket-owner-read"), 400, "AccessControlListNotSupported", &[]),
+        ("PUT", "/another-bucket", ("x-amz-acl", "public-read"), 400, owned, &[]),
+    ] {
+        let request = Request::new(method, target, &stand.host()).header(header.0, header.1).sign();
+        let answer = stand.send(&request).await;
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{method} {target} {header:?}: {answer:?}");
+        for (name, value) in elements {
+            assert_eq!(
+                answer.element(name).as_deref(),
+                Some(*value),
+                "{method} {target} {header:?}: {}",
+                answer.text()
+            );
+        }
+    }
+    assert_eq!(stand.replica.keys(), ["key"]);
 }

@@ -48,16 +48,16 @@ impl IdentitySource for Known {
 }
 
 /// A gateway with the real operations behind it.
-struct Stand {
+pub struct Stand {
     gateway: Gateway,
-    replica: Replica,
+    pub replica: Replica,
     keyring: Arc<Keyring>,
     /// Mutations that were tried, by name, and how many requests that were.
     tried: parking_lot::Mutex<(BTreeSet<String>, usize)>,
 }
 
 impl Stand {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let seams = Seams::real();
         let everything = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}"#;
         let trust = r#"{"Statement":{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole"}}"#.to_owned();
@@ -83,11 +83,11 @@ impl Stand {
         Self { gateway: gateway.await.unwrap(), replica, keyring, tried: Default::default() }
     }
 
-    fn host(&self) -> String {
+    pub fn host(&self) -> String {
         self.gateway.local_addr().to_string()
     }
 
-    async fn send(&self, request: &Request) -> Response {
+    pub async fn send(&self, request: &Request) -> Response {
         let mut connection = Connection::open(&self.host()).await;
         // A server that has refused already may not read to the end.
         let _ = connection.try_write(&request.bytes()).await;
