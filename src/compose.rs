@@ -338,6 +338,7 @@ async fn start_node(
 ) -> Result<Node, StartError> {
     files.create_dir_all(&node.data).map_err(|error| StartError::Data { path: node.data.clone(), error })?;
     format::check(&**files, &node.data, config.release.format)?;
+    Node::is_at_home(&node, seams, files).await?;
     let engine = index::open(config.index.as_ref(), config.cache_bytes, &node, &*seams.random, files)
         .map_err(|error| StartError::Index { path: node.data.clone(), error })?;
     Ok(Node::start(node, seams.clone(), files.clone(), engine).await?)

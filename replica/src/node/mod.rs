@@ -106,6 +106,18 @@ struct Inner {
 }
 
 impl Node {
+    /// Looks whether the peers are those of the data directory, before anything of it is served; at most half a second. A node
+    /// that runs looks again until it has met one of its own.
+    ///
+    /// # Errors
+    /// If all peers that answer are of another cluster.
+    pub async fn is_at_home(config: &NodeConfig, seams: &Seams, files: &Arc<dyn Files>) -> Result<(), NodeError> {
+        match Identity::load(&**files, &config.data, &config.name)? {
+            Some(identity) => Ok(stray::check(&identity, config, seams).await?),
+            None => Ok(()),
+        }
+    }
+
     /// Opens the data directory and the peer port, and goes on in the background: founding or joining a cluster,
     /// starting groups. Until then requests are answered with [`CallError::Unavailable`].
     pub async fn start(
@@ -125,9 +137,6 @@ impl Node {
         }
         files.create_dir_all(&config.data).map_err(data_error)?;
         let stamp = Stamp::load(files.clone(), &config)?;
-        if let Some(identity) = stamp.identity() {
-            stray::check(&identity, &config, &seams).await?;
-        }
         let salt = log_salt(&*files, &config, &seams).map_err(data_error)?;
         let config = NodeConfig { log: LogOptions { salt, ..config.log }, ..config };
         let (log, blobs) = open(&config, &seams, &files).await?;

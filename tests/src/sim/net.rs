@@ -147,8 +147,11 @@ impl SimNet {
     /// The end of a host's process: its listeners are gone and its streams are reset, or, when its power is gone too,
     /// simply silent.
     pub fn kill(&self, host: &str, silent: bool) {
+        // Streams that nobody has accepted yet take the lock when they are dropped: after the state, which stands below.
+        let mut gone = Vec::new();
         let state = &mut *self.0.lock();
-        state.listeners.retain(|address, _| host_of(address) != host);
+        let listeners: Vec<_> = state.listeners.keys().filter(|address| host_of(address) == host).cloned().collect();
+        gone.extend(listeners.iter().filter_map(|address| state.listeners.remove(address)));
         for stream in state.streams.values_mut().filter(|stream| stream.hosts.iter().any(|name| name == host)) {
             stream.dead = true;
             if !silent {
