@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use holdfast_tests::client::raw::{Call, Raw};
@@ -235,8 +235,16 @@ async fn any_user_id_with_group_0_and_a_read_only_root_will_do() {
             secret: "a-root-secret-for-tests".into(),
         };
         let mut s3 = Raw::new(format!("127.0.0.1:{}", ports.s3), keys, Duration::from_secs(15));
-        let reply = s3.call(Call::object(Method::PUT, "first", "d/k").body(vec![7; 200_000])).await?;
-        assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
+        // A node is ready before its first bucket is made.
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            let reply = s3.call(Call::object(Method::PUT, "first", "d/k").body(vec![7; 200_000])).await?;
+            if reply.status == StatusCode::OK {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{}", reply.text());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         use std::os::unix::fs::MetadataExt;
         assert_eq!(std::fs::metadata(data.join("identity"))?.uid(), 123_456);
         let ended = node.terminate(Duration::from_secs(20)).await?;
