@@ -93,6 +93,8 @@ pub struct Marks {
     pub group: GroupId,
     /// Index of the last entry, purged or not.
     pub last: u64,
+    /// Term and node of the leader that wrote it.
+    pub leader: (u64, u64),
     /// The term of the vote.
     pub term: u64,
 }
@@ -110,7 +112,12 @@ pub async fn marks(files: Arc<dyn Files>, data: &Path) -> Result<Vec<Marks>, Str
     let log = Log::open(files, data.join("log"), options).await.map_err(|error| error.to_string())?;
     let marks = log.groups().into_iter().map(|group| {
         let (state, ballot) = (log.group(group).state(), log.group(group).ballot());
-        Marks { group, last: state.last.map_or(0, |last| last.index), term: ballot.map_or(0, |ballot| ballot.term) }
+        Marks {
+            group,
+            last: state.last.map_or(0, |last| last.index),
+            leader: state.last.map_or((0, 0), |last| (last.term, last.node.0)),
+            term: ballot.map_or(0, |ballot| ballot.term),
+        }
     });
     let marks = marks.collect();
     log.close().await;

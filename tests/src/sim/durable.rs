@@ -62,18 +62,20 @@ impl Durable {
             .collect();
         let ids: Vec<Option<NodeId>> = (0..disks.len()).map(|at| cluster.node_id(at)).collect();
         let mut lasts: BTreeMap<(GroupId, usize), u64> = BTreeMap::new();
+        let mut leaders: BTreeMap<(GroupId, usize), (u64, u64)> = BTreeMap::new();
         for (at, disk) in disks.iter().enumerate() {
             let Some(found) = log_of(disk) else { continue };
             if found.is_err() && self.damaged == Some(at) {
                 continue;
             }
-            for Marks { group, last, .. } in
+            for Marks { group, last, leader, .. } in
                 found.map_err(|error| format!("what is durable of {}: {error}", name(at)))?
             {
                 lasts.insert((group, at), last);
+                leaders.insert((group, at), leader);
             }
         }
-        self.stays(&lasts, committed)?;
+        self.stays(&lasts, &leaders, committed)?;
         for (group, known) in known(cluster)? {
             // Machines that do not run now have a disk all the same.
             let holders = |holds: &dyn Fn(usize) -> bool| {
@@ -107,6 +109,7 @@ impl Durable {
     fn stays(
         &mut self,
         lasts: &BTreeMap<(GroupId, usize), u64>,
+        leaders: &BTreeMap<(GroupId, usize), (u64, u64)>,
         committed: &BTreeMap<GroupId, u64>,
     ) -> Result<(), String> {
         for ((group, at), held) in &self.held {
@@ -118,8 +121,13 @@ impl Durable {
                 ));
             }
         }
+        // A leader that was cut off has entries that nobody committed under numbers that others did. Logs that end with entries
+        // of the newest leader are those that hold what was committed before it, and what of its own was.
+        let newest =
+            |of: GroupId| leaders.iter().filter(|((group, _), _)| *group == of).map(|(_, leader)| *leader).max();
         self.held = lasts
             .iter()
+            .filter(|((group, at), _)| leaders.get(&(*group, *at)).copied() == newest(*group))
             .map(|((group, at), last)| ((*group, *at), (*last).min(committed.get(group).copied().unwrap_or(0))))
             .collect();
         Ok(())
