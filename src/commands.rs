@@ -19,7 +19,7 @@ use crate::config::key::{KEYS, Role};
 use crate::config::layer::Value;
 use crate::config::{ClientConfig, Config, ImportConfig};
 use crate::doctor::{self, Verdict};
-use crate::import::{Import, Imported};
+use crate::import::{ANSWER_WITHIN, Import, Imported};
 use crate::{AnyError, FAILED, MISUSED, complain, compose, sdk};
 
 /// `holdfast backup …`
@@ -85,9 +85,10 @@ pub fn import(asked: ImportArguments, json: bool, flags: Flags) -> ExitCode {
         let settings = crate::settings(flags)?;
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let ImportConfig { key, region, ca } = ImportConfig::new(&settings, &crate::read)?;
-        let from = sdk::Place { ca: ca.clone(), ..sdk::Place::of(Some(asked.from), &variable)? };
+        let attempt_within = Some(ANSWER_WITHIN);
+        let from = sdk::Place { ca: ca.clone(), attempt_within, ..sdk::Place::of(Some(asked.from), &variable)? };
         let keys = Credentials::new(key.access, key.secret.reveal(), None, None, "configuration");
-        let to = sdk::Place { endpoint: Some(asked.to), region: Some(region), keys, ca, attempt_within: None };
+        let to = sdk::Place { endpoint: Some(asked.to), region: Some(region), keys, ca, attempt_within };
         let ImportArguments { buckets, prefix, jobs, overwrite, dry_run, .. } = asked;
         Ok(Import { from: from.client(), to: to.client(), buckets, prefix, jobs, overwrite, dry_run })
     };

@@ -49,6 +49,12 @@ pub fn causes(error: &dyn Error) -> String {
     told
 }
 
+/// A request of its own limits, in place of its client's: one attempt within `limit`.
+pub fn within(limit: Duration) -> aws_sdk_s3::config::Builder {
+    let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT_WITHIN).operation_attempt_timeout(limit);
+    aws_sdk_s3::config::Builder::default().timeout_config(timeouts.build())
+}
+
 /// Where an S3 is, and as whom it is used.
 pub struct Place {
     /// Its URL; AWS without one.

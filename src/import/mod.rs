@@ -8,6 +8,7 @@ mod list;
 mod object;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -21,6 +22,8 @@ use crate::sdk::told;
 use list::{Cursor, Entry};
 use object::{Condition, Outcome, Way};
 
+/// One attempt at a request without a body, from its first byte to the answer's head.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 /// Failures that are told one by one.
 const TOLD: usize = 100;
 

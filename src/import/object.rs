@@ -16,8 +16,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use md5::{Digest, Md5};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::status;
-use crate::sdk::told;
+use super::{ANSWER_WITHIN, status};
+use crate::sdk::{told, within};
 
 /// The user metadata that every object gets which is brought here: the entity tag that it had there. By it an object that
 /// somebody else wrote here is told from an older state of the one there.
@@ -32,6 +32,14 @@ const SINGLE_MAX: u64 = 5 << 30;
 /// Parts of objects that do not say how they were cut, at least.
 const PART_MIN: u64 = 64 << 20;
 const PARTS_MAX: u64 = 10_000;
+
+/// The slowest way that is waited for, bytes a second.
+const SLOWEST: u64 = 64 << 10;
+
+/// How long one request with so many bytes may take.
+fn upload_limit(bytes: u64) -> Duration {
+    ANSWER_WITHIN + Duration::from_secs(bytes / SLOWEST)
+}
 
 /// What must hold here when the object is put.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -230,7 +238,7 @@ impl Way<'_> {
             .set_if_none_match(absent)
             .set_if_match(still)
             .body(got.body);
-        put.send().await.map_err(write)?;
+        put.customize().config_override(within(upload_limit(*size))).send().await.map_err(write)?;
         Ok(*size)
     }
 
@@ -289,7 +297,9 @@ impl Way<'_> {
     async fn part(&self, upload: &str, number: i32, got: GetObjectOutput) -> Result<CompletedPart, Stopped> {
         let length = got.content_length.unwrap_or_default();
         let part = self.to.upload_part().bucket(self.bucket).key(self.key).upload_id(upload).part_number(number);
-        let sent = part.content_length(length).body(got.body).send().await.map_err(write)?;
+        let limit = within(upload_limit(length.max(0) as u64));
+        let part = part.content_length(length).body(got.body).customize().config_override(limit);
+        let sent = part.send().await.map_err(write)?;
         Ok(CompletedPart::builder()
             .part_number(number)
             .set_e_tag(sent.e_tag)

@@ -167,10 +167,14 @@ impl Keyring {
 
     /// The copy, if it is fresh enough, with `access_key` in it, if root knows it.
     async fn copy_for(&self, access_key: &str) -> Result<Arc<Directory>, NoKey> {
-        let known = |directory: &Directory| directory.keys.contains_key(access_key);
+        // What does not work is asked about whether it is known or not: the time tells strangers nothing of which it is, and a
+        // key that was enabled a moment ago works, too.
+        let works = |directory: &Directory| {
+            directory.keys.get(access_key).is_some_and(|key| self.works(key.enabled, key.expires_ms))
+        };
         let mut directory = self.directory();
         let (age, arrived) = (self.age(), Instant::now());
-        let missing = !known(&directory) && !self.sessions.is_one(access_key);
+        let missing = !works(&directory) && !self.sessions.is_one(access_key);
         if missing || age.is_none_or(|age| age > STALE_AFTER) {
             let asking = async {
                 // A key that was made a moment ago is waited for; strangers' keys cost root no more questions than this.

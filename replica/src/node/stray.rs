@@ -70,10 +70,14 @@ pub async fn check(identity: &Identity, config: &NodeConfig, seams: &Seams) -> R
     meet(identity, config, seams).await.map(drop)
 }
 
-/// Looks again until one of its own cluster answers; ends only when it has gone astray.
-pub async fn watch(identity: &Identity, config: &NodeConfig, seams: &Seams) -> Stray {
+/// Looks again until one of its own cluster answers, or has `met` it otherwise: the peers of the configuration may have left
+/// long ago. Ends only when it has gone astray.
+pub async fn watch(identity: &Identity, config: &NodeConfig, seams: &Seams, met: impl Fn() -> bool) -> Stray {
     loop {
         sleep(AGAIN).await;
+        if met() {
+            return std::future::pending().await;
+        }
         match meet(identity, config, seams).await {
             Ok(Met::Kin) => return std::future::pending().await,
             Ok(Met::Nobody) => {}

@@ -91,6 +91,25 @@ async fn keys_work_while_they_are_enabled_and_not_expired() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn keys_that_do_not_work_take_as_long_as_keys_that_are_not_there() {
+    let (ring, known, _) = ring();
+    let took = async |access_key: &str| {
+        ring.refresh().await;
+        let began = Instant::now();
+        assert_eq!(code(&ring, access_key).await, "InvalidAccessKeyId");
+        began.elapsed()
+    };
+    let stranger = took("AKNOBODY").await;
+    for key in [key(false, None), key(true, Some(1))] {
+        known.change(vec![ann(true), key]);
+        assert_eq!(took("AKANN").await, stranger);
+    }
+    // Enabled, but nobody has asked root since.
+    known.change(vec![key(true, None)]);
+    assert_eq!(code(&ring, "AKANN").await, "ann-secret", "it works at once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_copy_that_cannot_be_confirmed_lets_only_the_root_key_in() {
     let (ring, known, _) = ring();
     known.change(vec![ann(true), key(true, None)]);

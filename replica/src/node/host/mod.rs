@@ -326,7 +326,8 @@ impl Host {
         spawn(Box::pin(async move { host.fail(log_failed.await.to_string()) }));
         let host = self.clone();
         spawn(Box::pin(async move {
-            let stray = stray::watch(&host.identity, &host.config, &host.seams).await;
+            let met = || host.view().heartbeats.iter().any(|(heard, _)| heard.node.id != host.identity.node);
+            let stray = stray::watch(&host.identity, &host.config, &host.seams, met).await;
             host.fail(stray.to_string());
         }));
         spawn(Box::pin(neighbours::listen(self.clone(), stop.clone())));
