@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_wire::heartbeat::Role;
+use holdfast_wire::heartbeat::{GroupStatus, Role};
 use holdfast_wire::id::{GroupId, NodeId};
 
 use super::cluster::{Cluster, name};
@@ -21,6 +21,8 @@ struct Seen {
 pub struct Watch {
     /// Who led in each term.
     leaders: BTreeSet<(GroupId, u64, NodeId)>,
+    /// Who began to lead in a term in which a higher node had begun, and what was committed there then.
+    late: BTreeMap<(GroupId, u64, NodeId), u64>,
     members: BTreeMap<(GroupId, usize), Seen>,
     /// The hash over all changes up to each place that somebody was seen at, and who was first.
     applied: BTreeMap<(GroupId, u64), (u64, usize)>,
@@ -50,18 +52,7 @@ impl Watch {
                 self.checks += 1;
                 let group = status.group;
                 let who = || format!("group {group} on {}", name(at));
-                // Election safety. Votes are ordered by term, then node: within a term a later leader has a higher id, and
-                // the one before it may believe in itself for a while.
-                if let (Role::Leader, Some(own)) = (status.role, status.leader)
-                    && self.leaders.insert((group, status.term, own))
-                    && let Some((.., higher)) =
-                        self.leaders.range((group, status.term, own)..=(group, status.term, NodeId(u64::MAX))).nth(1)
-                {
-                    return Err(format!(
-                        "election safety: node {own} begins to lead {group} in term {} after node {higher}",
-                        status.term
-                    ));
-                }
+                self.election(&status, &who())?;
                 // applied ≤ committed ≤ last
                 if status.committed > status.last_log {
                     return Err(format!(
@@ -110,6 +101,26 @@ impl Watch {
             }
         }
         Ok(())
+    }
+
+    /// Election safety. Votes are ordered by term, then node: within a term a later leader has a higher id, and the one
+    /// before it may believe in itself for a while. Who hears late of votes that were given before a higher node got them
+    /// may begin to lead even then, but nothing is committed by it: every majority has promised the higher one otherwise.
+    fn election(&mut self, status: &GroupStatus, who: &str) -> Result<(), String> {
+        let (Role::Leader, Some(own)) = (status.role, status.leader) else { return Ok(()) };
+        let led = (status.group, status.term, own);
+        if self.leaders.insert(led)
+            && self.leaders.range(led..=(status.group, status.term, NodeId(u64::MAX))).nth(1).is_some()
+        {
+            self.late.insert(led, status.committed);
+        }
+        match self.late.get(&led) {
+            Some(began) if status.committed > *began => Err(format!(
+                "election safety: {who} commits up to {} in term {} although it began at {began}, after a higher node",
+                status.committed, status.term
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Leader completeness, for a moment at which everybody is whole: whoever leads has all that was ever committed.
