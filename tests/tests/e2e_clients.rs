@@ -146,7 +146,8 @@ fn orphans(cluster: &mut Cluster) -> Result<u64, Failure> {
     for at in 0..cluster.len() {
         let data = cluster.node(at).data.clone();
         let output = Command::new(cluster.binary()).args(["verify", "-o", "json", "--data"]).arg(data).output()?;
-        let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .map_err(|_| Failure::new(format!("n{}: {}", at + 1, String::from_utf8_lossy(&output.stderr))))?;
         if report["sound"] != true {
             return Err(Failure::new(format!("n{} is not sound: {report}", at + 1)));
         }

@@ -154,7 +154,7 @@ async fn look(
         let disk = Disk::of(image, home.join("mount"))?;
         let verified =
             Command::new(cluster.binary()).args(["verify", "--data"]).arg(disk.path().join("data")).output()?;
-        let said = String::from_utf8_lossy(&verified.stdout);
+        let said = String::from_utf8_lossy(&[verified.stdout, verified.stderr].concat()).into_owned();
         if !verified.status.success() {
             return Err(Failure::new(format!("{kind:?}, {place} writes, {safe} safe: not sound: {said}")));
         }

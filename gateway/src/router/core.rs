@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::buckets::BucketCache;
 use super::metrics::{Cause, RouterMetrics};
+use super::retry::Backoff;
 use super::{RouteError, RouterOptions};
 use crate::hedge::{Budget, P95};
 use crate::membership::{Leader, Link, Membership, OpenCall, View};
@@ -92,6 +93,22 @@ impl Core {
     pub async fn pause(&self, until: Instant, enough: impl Fn(&View) -> bool) {
         // Elapsed or enough: both mean going on.
         let _ = tokio::time::timeout_at(until, self.membership.until(enough)).await;
+    }
+
+    /// Waits until a leader of the group is known, until `until` at most. Where one is already it cannot be called yet,
+    /// since no layout names it, or a hint named such a node: then only time helps.
+    pub async fn leader_appears(
+        &self,
+        group: &(dyn Fn(&View) -> Option<GroupId> + Send + Sync),
+        backoff: &mut Backoff,
+        until: Instant,
+    ) {
+        let known = |view: &View| group(view).is_some_and(|group| view.leader(group).is_some());
+        if known(&self.view()) {
+            tokio::time::sleep_until(until.min(Instant::now() + backoff.pause(self.chance()))).await;
+        } else {
+            self.pause(until, known).await;
+        }
     }
 
     /// Ends when another node than `asked` has come to lead the group, and had a little time to show that the old

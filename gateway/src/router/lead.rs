@@ -76,13 +76,7 @@ impl Core {
                 return Err(self.give_up(perhaps_in, last));
             }
             let (Some(group), Some(link)) = (group, link) else {
-                let found = |view: &View| (lead.group)(view).is_some_and(|group| view.leader(group).is_some());
-                if found(&view) {
-                    // A leader without a link is one that no layout names yet.
-                    tokio::time::sleep(backoff.pause(self.chance())).await;
-                } else {
-                    self.pause(lead.deadline, found).await;
-                }
+                self.leader_appears(lead.group, &mut backoff, lead.deadline).await;
                 continue;
             };
             let within = lead.attempt.min(left);

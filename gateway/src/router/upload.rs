@@ -185,8 +185,7 @@ impl Core {
                 });
             }
             let (Some(group), Some(link)) = (group, link) else {
-                let until = deadline.min(Instant::now() + Duration::from_millis(320));
-                self.pause(until, |view| shard_of(view, point).is_some_and(|group| view.leader(group).is_some())).await;
+                self.leader_appears(&|view| shard_of(view, point), &mut backoff, deadline).await;
                 continue;
             };
             // A new id for every attempt: what an earlier one left behind is nobody's.

@@ -2,7 +2,7 @@
 //! happened. The same seed gives the same trace in every process: the tests prove it.
 #![allow(clippy::disallowed_methods, reason = "the runs are simulated, not what starts and counts them")]
 
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,11 @@ use clap::Parser;
 use holdfast_tests::sim::run::{Options, run};
 use holdfast_tests::sim::scenario::Scenario;
 use holdfast_wire::planted::Fault;
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+/// CPU seconds after which a run stands still: no time passes in it for a loop that waits for nothing. The longest that
+/// ever ended took 60, as a debug build.
+const STANDS_STILL: u64 = 300;
 
 /// State of [`getrandom`].
 static ENTROPY: AtomicU64 = AtomicU64::new(0);
@@ -81,6 +86,10 @@ fn main() -> ExitCode {
     if scenarios.len() > 1 || arguments.seeds > 1 {
         return many(&arguments, &scenarios);
     }
+    let limit = Rlimit { current: Some(STANDS_STILL), maximum: Some(STANDS_STILL + 1) };
+    if let Err(error) = setrlimit(Resource::Cpu, limit) {
+        eprintln!("sim: no limit of CPU time: {error}");
+    }
     ENTROPY.store(arguments.seed, Ordering::Relaxed);
     let options = Options {
         scenario: scenarios[0],
@@ -122,7 +131,10 @@ fn many(arguments: &Arguments, scenarios: &[Scenario]) -> ExitCode {
                 .args(["--safety", &arguments.safety.to_string(), "--nodes", &arguments.nodes.to_string()])
                 .status();
             runs += 1;
-            failed += u64::from(!status.is_ok_and(|status| status.success()));
+            if !status.as_ref().is_ok_and(ExitStatus::success) {
+                failed += 1;
+                println!("{scenario} seed {seed} failed: {status:?}");
+            }
         }
     }
     println!(

@@ -13,6 +13,7 @@ use holdfast_wire::id::{BlobId, NodeId};
 use holdfast_wire::service::{Answer, Body};
 use parking_lot::Mutex;
 
+use super::write::SHARD;
 use super::*;
 use crate::fake::{err, unknown, unreachable};
 
@@ -263,4 +264,19 @@ async fn a_blob_is_dropped_at_the_leader() {
     bench.router.drop_blob(&bench.bucket, &key("k"), BlobId(4)).await;
     let dropped = Request::DropBlob { group: GroupId(1), blob: BlobId(4) };
     assert_eq!(bench.fleet.node(2).calls(), [dropped]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_waits_for_a_leader_that_no_layout_names_yet() {
+    let bench = bench(1).await;
+    bench.fleet.lead(SHARD, 9, 2);
+    bench.membership.until(|view| view.leader(SHARD).is_some_and(|leader| leader.node == NodeId(9))).await;
+    bench.fleet.script(move |_, _| take(usize::MAX, Arc::default(), uploaded()));
+    let lead = async {
+        tokio::time::sleep(Duration::from_millis(1777)).await;
+        bench.fleet.lead(SHARD, 2, 3);
+    };
+    let ((uploaded, took), ()) = tokio::join!(timed(bench.upload(chunks(1).0)), lead);
+    uploaded.unwrap();
+    assert!(took >= Duration::from_millis(1777) && took < Duration::from_millis(2777), "{took:?}");
 }

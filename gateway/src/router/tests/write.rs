@@ -10,7 +10,7 @@ use holdfast_wire::request::{DeleteKey, Deleted};
 use super::*;
 use crate::fake::{err, unavailable, unknown, unreachable};
 
-const SHARD: GroupId = GroupId(1);
+pub(super) const SHARD: GroupId = GroupId(1);
 
 #[tokio::test(start_paused = true)]
 async fn the_leader_is_asked_once() {

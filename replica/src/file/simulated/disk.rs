@@ -29,8 +29,9 @@ pub(super) struct Disk {
 
 #[derive(Clone, Default)]
 pub(super) struct Inode {
-    pub(super) current: Vec<u8>,
-    pub(super) durable: Vec<u8>,
+    /// Shared with copies of the disk until one of them writes.
+    pub(super) current: Arc<Vec<u8>>,
+    pub(super) durable: Arc<Vec<u8>>,
     pub(super) pending: Vec<Change>,
     pub(super) modified: u64,
     /// Handles that are open.
@@ -39,7 +40,7 @@ pub(super) struct Inode {
 
 #[derive(Clone)]
 pub(super) enum Change {
-    Write(u64, Vec<u8>),
+    Write(u64, Arc<[u8]>),
     Len(u64),
 }
 
@@ -156,8 +157,10 @@ impl Disk {
             let mut bytes = std::mem::take(&mut self.inodes.get_mut(&id).expect("listed above").durable);
             for change in pending.iter().filter(|_| cut == Cut::Torn) {
                 match change {
-                    Change::Write(offset, new) => self.tear(&mut bytes, *offset, new),
-                    Change::Len(len) if self.random().is_multiple_of(2) => bytes.resize(*len as usize, 0),
+                    Change::Write(offset, new) => self.tear(Arc::make_mut(&mut bytes), *offset, new),
+                    Change::Len(len) if self.random().is_multiple_of(2) => {
+                        Arc::make_mut(&mut bytes).resize(*len as usize, 0);
+                    }
                     Change::Len(_) => {}
                 }
             }

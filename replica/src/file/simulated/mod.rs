@@ -150,7 +150,7 @@ impl SimulatedFiles {
         let mut disk = self.disk.lock();
         let id = *disk.dir(&dir)?.current.get(&name).ok_or_else(not_found)?;
         let inode = disk.inodes.get_mut(&id).expect("names lead to inodes");
-        change(&mut inode.current);
+        change(Arc::make_mut(&mut inode.current));
         inode.durable.clone_from(&inode.current);
         inode.pending.clear();
         Ok(())
@@ -323,8 +323,8 @@ impl SimulatedFile {
             let inode = disk.inodes.get_mut(&self.inode).expect("open files have inodes");
             inode.modified = modified;
             match &change {
-                Change::Write(offset, bytes) => write_at(&mut inode.current, *offset, bytes),
-                Change::Len(len) => inode.current.resize(*len as usize, 0),
+                Change::Write(offset, bytes) => write_at(Arc::make_mut(&mut inode.current), *offset, bytes),
+                Change::Len(len) => Arc::make_mut(&mut inode.current).resize(*len as usize, 0),
             }
             inode.pending.push(change);
             Ok(())
@@ -348,7 +348,7 @@ impl File for SimulatedFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.change(|_| offset + bytes.len() as u64, Change::Write(offset, bytes.to_vec()))
+        self.change(|_| offset + bytes.len() as u64, Change::Write(offset, bytes.into()))
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -357,8 +357,8 @@ impl File for SimulatedFile {
             let inode = disk.inodes.get_mut(&self.inode).expect("open files have inodes");
             for change in std::mem::take(&mut inode.pending) {
                 match change {
-                    Change::Write(offset, bytes) => write_at(&mut inode.durable, offset, &bytes),
-                    Change::Len(len) => inode.durable.resize(len as usize, 0),
+                    Change::Write(offset, bytes) => write_at(Arc::make_mut(&mut inode.durable), offset, &bytes),
+                    Change::Len(len) => Arc::make_mut(&mut inode.durable).resize(len as usize, 0),
                 }
             }
             Ok(())
