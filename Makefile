@@ -9,7 +9,7 @@
 # make compose-test     build the image and try docker-compose.yml, where there is a Docker engine
 # make sbom             what is in the binary, as CycloneDX JSON
 # make prove   the long gate: 3,000 simulated clusters, planted bugs, real faults; writes docs/reliability.md as it goes.
-#              ARGS='teeth' or 'seeds --runs 500' runs a part; HOLDFAST_SIM_CPU_SECONDS bounds one call, and the next one
+#              ARGS='teeth' or 'seeds --runs 500' runs a part; SIM_CPU_SECONDS bounds one call, and the next one
 #              goes on where it was as long as the simulator is the same
 # make fuzz    what comes from outside or from disks, guided by coverage, SECONDS (20) for each of twelve targets
 # make fuzz-corpus   the same for longer, and keep the inputs that reach most in fuzz/corpus

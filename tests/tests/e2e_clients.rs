@@ -1,5 +1,5 @@
 //! Clients that vanish, stall or crawl, and gateways that die in the middle of uploads: nothing partial is ever seen,
-//! nothing of it stays, and others are served. `HOLDFAST_TEST_ROUNDS=20` runs the figures of the report.
+//! nothing of it stays, and others are served. `TEST_ROUNDS=20` runs the figures of the report.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it tests real processes")]
 
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
 //! Nodes killed and paused under load: nothing acknowledged is lost, nothing stale or wrong is read, writes resume.
-//! `HOLDFAST_TEST_ROUNDS=20` runs the figures of the report.
+//! `TEST_ROUNDS=20` runs the figures of the report.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it tests real processes")]
 
 use std::time::{Duration, Instant};

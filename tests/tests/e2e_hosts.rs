@@ -1,4 +1,4 @@
-//! Hosts whose clocks jump or whose memory is scarce. `HOLDFAST_TEST_ROUNDS=20` runs the figures of the report.
+//! Hosts whose clocks jump or whose memory is scarce. `TEST_ROUNDS=20` runs the figures of the report.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it tests real processes")]
 
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! What a power cut leaves at any moment: every write of a node's disk is recorded, and the disk is made anew as it was
 //! at random flushes, half of the time with some of the writes that no flush had covered yet. Each such image must
 //! mount, pass `holdfast verify`, start, and hold everything that was acknowledged before. Needs root, loop devices
-//! and `qemu-storage-daemon`. `HOLDFAST_TEST_ROUNDS=20` looks at 300 images.
+//! and `qemu-storage-daemon`. `TEST_ROUNDS=20` looks at 300 images.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it tests real processes")]
 
 use std::collections::BTreeMap;

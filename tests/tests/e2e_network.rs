@@ -1,5 +1,5 @@
 //! Networks that cut, slow and break connections between real nodes, by proxies in front of them. What takes a real
-//! network (packets that are lost) is in `e2e_packets`. `HOLDFAST_TEST_ROUNDS=20` runs the figures of the report.
+//! network (packets that are lost) is in `e2e_packets`. `TEST_ROUNDS=20` runs the figures of the report.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it tests real processes")]
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
 //! Packets that are lost, dropped and slowed for real, between nodes in network namespaces of their own. Needs root,
-//! `ip`, `iptables` and `tc`. `HOLDFAST_TEST_ROUNDS=20` runs the figures of the report.
+//! `ip`, `iptables` and `tc`. `TEST_ROUNDS=20` runs the figures of the report.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it tests real processes")]
 
 use std::time::{Duration, Instant};

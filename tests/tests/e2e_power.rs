@@ -1,6 +1,6 @@
 //! Power cuts on real file systems: `FS_IOC_SHUTDOWN` without a flush of the journal, under a node's process, on a disk
 //! of its own. Needs root and loop devices; where they are missing, the test says `skipped` and proves nothing.
-//! `HOLDFAST_TEST_ROUNDS=200` runs the figures of the report.
+//! `TEST_ROUNDS=200` runs the figures of the report.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it tests real processes")]
 
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use holdfast_tests::storm::{Storm, line, rounds};
 type Test = Result<(), Failure>;
 
 const SHARDS: usize = 4;
-const BYTES: u64 = 1 << 30;
+const BYTES: u64 = 4 << 30;
 
 /// Cuts the power of `victims` at once, lets the rest go on if there is a majority, and brings them back.
 async fn cut(cluster: &mut Cluster, disks: &mut [Disk], storm: &Storm, victims: &[usize]) -> Result<Duration, Failure> {

@@ -1,5 +1,5 @@
 //! System calls that fail or take long in a running node, by strace: failed and slow syncs, reads that fail, and what
-//! is opened for hostile keys. `HOLDFAST_TEST_ROUNDS=20` runs the figures of the report.
+//! is opened for hostile keys. `TEST_ROUNDS=20` runs the figures of the report.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it tests real processes")]
 
 use std::path::PathBuf;

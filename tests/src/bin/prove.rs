@@ -25,7 +25,7 @@ struct Arguments {
     #[arg(long, default_value_t = 3000)]
     runs: u64,
     /// CPU seconds that this call may spend on them
-    #[arg(long, default_value_t = 14400.0, env = "HOLDFAST_SIM_CPU_SECONDS")]
+    #[arg(long, default_value_t = 14400.0, env = "SIM_CPU_SECONDS")]
     cpu_seconds: f64,
     /// The first seed
     #[arg(long, default_value_t = 1)]
@@ -34,7 +34,7 @@ struct Arguments {
     #[arg(long, default_value_t = 8)]
     safety: u64,
     /// Rounds of faults in each test of real processes
-    #[arg(long, default_value_t = 20, env = "HOLDFAST_TEST_ROUNDS")]
+    #[arg(long, default_value_t = 20, env = "TEST_ROUNDS")]
     rounds: u64,
     /// Run these files of tests of real processes only
     #[arg(long)]

@@ -93,7 +93,7 @@ fn one(suite: Suite, rounds: u64) -> Result<Outcome, HarnessError> {
         command.args(["--features", "holdfast-tests/planted-faults"]);
     }
     command.args(["--test", suite.file, "--", "--nocapture", "--test-threads", "1"]);
-    command.env("HOLDFAST_TEST_ROUNDS", rounds.to_string());
+    command.env("TEST_ROUNDS", rounds.to_string());
     let done = output(&mut command)?;
     let said = text(&done);
     if !said.contains("test result:") {
