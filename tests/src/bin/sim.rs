@@ -13,7 +13,7 @@ use holdfast_wire::planted::Fault;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// CPU seconds after which a run stands still: no time passes in it for a loop that waits for nothing. The longest that
-/// ever ended took 60, as a debug build.
+/// ever ended took 55, as a debug build.
 const STANDS_STILL: u64 = 300;
 
 /// State of [`getrandom`].
