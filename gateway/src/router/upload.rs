@@ -224,9 +224,9 @@ impl Core {
         }
     }
 
-    async fn drop_blob(&self, bucket: &Bucket, key: &ObjectKey, blob: BlobId) {
+    async fn drop_blob(&self, point: u64, blob: BlobId) {
         let view = self.view();
-        let Some(group) = shard_of(&view, point_of(bucket, key)) else { return };
+        let Some(group) = shard_of(&view, point) else { return };
         let mut node = view.leader(group).map(|leader| leader.node);
         for _ in 0..2 {
             let Some(link) = node.and_then(|node| view.link(node)) else { return };
@@ -255,8 +255,10 @@ impl Router {
         self.core.upload(bucket, key, body).await
     }
 
-    /// Reclaims an uploaded blob that will not be committed. Best effort.
-    pub async fn drop_blob(&self, bucket: &Bucket, key: &ObjectKey, blob: BlobId) {
-        self.core.drop_blob(bucket, key, blob).await;
+    /// Reclaims an uploaded blob that will not be committed. Best effort, and no client's business: it may take seconds
+    /// where nobody answers.
+    pub fn drop_blob(&self, bucket: &Bucket, key: &ObjectKey, blob: BlobId) -> impl Future<Output = ()> + Send + use<> {
+        let (core, point) = (self.core.clone(), point_of(bucket, key));
+        async move { core.drop_blob(point, blob).await }
     }
 }

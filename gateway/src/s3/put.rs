@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 use holdfast_wire::bucket::Bucket;
-use holdfast_wire::id::ObjectKey;
+use holdfast_wire::id::{BlobId, ObjectKey};
 use holdfast_wire::object::NewBody;
 use holdfast_wire::request::{PutObject, Write, WriteOutcome};
 use holdfast_wire::sealed::stored_len;
@@ -133,17 +133,22 @@ impl S3Service {
                 Ok((NewBody::Blob { id, len }, received))
             }
             (Ok(id), Some(Err(error))) => {
-                self.router.drop_blob(bucket, key, id).await;
+                self.reclaim(bucket, key, id);
                 Err(error.into())
             }
             // Answered before the end of the body: it cannot be whole.
             (Ok(id), None) => {
-                self.router.drop_blob(bucket, key, id).await;
+                self.reclaim(bucket, key, id);
                 Err(RouteError::SlowDown("an upload was answered before its end".to_owned()).into())
             }
             (Err(_), Some(Err(error))) => Err(error.into()),
             (Err(error), _) => Err(error.into()),
         }
+    }
+
+    /// Lets go of an uploaded blob that nothing will name. The client is answered meanwhile.
+    pub(super) fn reclaim(&self, bucket: &Bucket, key: &ObjectKey, blob: BlobId) {
+        self.tasks.spawn(self.router.drop_blob(bucket, key, blob));
     }
 
     /// Commits a write that brings `body`; when it is certain not to have been applied, an uploaded blob is reclaimed.
@@ -160,7 +165,7 @@ impl S3Service {
                 Ok(answer) => Ok(answer),
                 Err(error) => {
                     if let (NewBody::Blob { id, .. }, false) = (body, matches!(error, RouteError::Unknown(_))) {
-                        self.router.drop_blob(bucket, key, *id).await;
+                        self.reclaim(bucket, key, *id);
                     }
                     Err(error.into())
                 }

@@ -268,7 +268,7 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
             let (body, received) = s3.take_in(&bucket, &key, intake, segment).await?;
             if let Err(error) = same_bytes(&source, &received.checksum) {
                 if let holdfast_wire::object::NewBody::Blob { id, .. } = body {
-                    s3.router.drop_blob(&bucket, &key, id).await;
+                    s3.reclaim(&bucket, &key, id);
                 }
                 return Err(error);
             }

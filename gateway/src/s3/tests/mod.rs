@@ -17,6 +17,7 @@ use holdfast_wire::transport::Target;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use s3s::service::{S3Service as Protocol, S3ServiceBuilder};
+use tokio_util::task::TaskTracker;
 
 use super::replica::{OWNER, Replica};
 use super::{ResponseDocument, ResponseStatus, S3Config, S3Service};
@@ -38,6 +39,7 @@ impl Dial for Replica {
 struct Gateway {
     protocol: Protocol,
     replica: Replica,
+    tasks: TaskTracker,
 }
 
 struct Reply {
@@ -82,7 +84,8 @@ impl Gateway {
         config.customer_keys_over_http = true;
         change(&mut config);
         let s3 = S3Service::new(router, seams.random, config);
-        Self { protocol: S3ServiceBuilder::new(s3).build(), replica }
+        let tasks = s3.tasks().clone();
+        Self { protocol: S3ServiceBuilder::new(s3).build(), replica, tasks }
     }
 
     async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
@@ -105,6 +108,13 @@ impl Gateway {
 
     async fn put(&self, key: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Reply {
         self.send("PUT", &format!("/bucket/{key}"), headers, body).await
+    }
+
+    /// How many blobs wait for their commit when everything that goes on behind clients' backs is done.
+    async fn uncommitted(&self) -> usize {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.replica.0.lock().blobs.len()
     }
 
     async fn get(&self, key: &str, headers: &[(&str, &str)]) -> Reply {
@@ -202,12 +212,27 @@ async fn bodies_that_do_not_hold_are_refused_and_nothing_is_stored() {
             let put = gateway.put("k", &[headers], pattern(len)).await;
             assert_eq!(put.element("Code"), code, "{headers:?} {}", put.text());
             assert_eq!(gateway.get("k", &[]).await.status, StatusCode::NOT_FOUND);
-            assert!(gateway.replica.0.lock().blobs.is_empty());
+            assert_eq!(gateway.uncommitted().await, 0);
         }
         let refused = gateway.put("k", &[("if-match", "\"x\"")], pattern(len)).await;
         assert_eq!(refused.status, StatusCode::NOT_FOUND);
-        assert!(gateway.replica.0.lock().blobs.is_empty(), "a blob that was not committed is reclaimed");
+        assert_eq!(gateway.uncommitted().await, 0, "a blob that was not committed is reclaimed");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_client_waits_until_what_it_uploaded_in_vain_is_reclaimed() {
+    let gateway = Gateway::start().await;
+    gateway.replica.0.lock().keeps_blobs = true;
+    let began = tokio::time::Instant::now();
+    let digest = ("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==");
+    for (header, code) in [(digest, "BadDigest"), (("if-match", "\"x\""), "NoSuchKey")] {
+        let put = gateway.put("k", &[header], pattern(2 * MIB)).await;
+        assert_eq!(put.element("Code"), code, "{}", put.text());
+    }
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    // This replica takes a blob with the write that names it, refused or not.
+    assert_eq!(gateway.uncommitted().await, 1, "the collector's");
 }
 
 #[tokio::test]
