@@ -216,11 +216,11 @@ async fn a_leader_with_a_slow_disk_hands_over_and_gets_nothing_back_while_it_is_
             number += 1;
             expect(&mut s3, call, StatusCode::OK).await?;
             let now = status(cluster, asked).await?;
-            if led(&now, slow) == 0 {
-                assert!(now["doing"].to_string().contains("slow"), "{now}");
+            // Why is told by a heartbeat, which may come a little later.
+            if led(&now, slow) == 0 && now["doing"].to_string().contains("slow") {
                 break;
             }
-            assert!(began.elapsed() < Duration::from_secs(30), "a slow disk still leads: {now}");
+            assert!(began.elapsed() < Duration::from_secs(30), "a slow disk still leads, or nobody says why: {now}");
         }
         // Nothing goes to and fro. What writes take then depends on the machine: it is told, not judged.
         let quick = Instant::now();

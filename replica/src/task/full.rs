@@ -1,28 +1,23 @@
 //! A node whose disk is nearly full leads nothing while another voter has room: it refuses what brings bytes, and the
 //! others need not. It takes leaderships again like any other node once there is space.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_wire::id::GroupId;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
-use super::heir::heirs;
-use crate::group::Group;
+use super::heir::{HandOver, heirs};
 use crate::node::Host;
 
 /// Between looks.
 const EVERY: Duration = Duration::from_millis(500);
 /// A leadership that could not be handed over is tried again so much later.
-const AGAIN: Duration = Duration::from_secs(3);
-/// How long one transfer may take.
-const WITHIN: Duration = Duration::from_secs(3);
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Looks after this node's disk for ever.
 pub async fn run(host: Arc<Host>) {
     let mut full = false;
-    let mut tried: BTreeMap<GroupId, Instant> = BTreeMap::new();
+    let mut leaderships = HandOver::new("this node's disk is full", AGAIN);
     loop {
         sleep(EVERY).await;
         let now_full = !host.log().has_room(0) || host.blobs().check_space().is_err();
@@ -33,28 +28,10 @@ pub async fn run(host: Arc<Host>) {
                 false => tracing::info!("this node's disk has room again"),
             }
         }
-        if !full {
-            continue;
-        }
-        for group in host.groups() {
-            let waits = tried.get(&group.id()).is_some_and(|at| at.elapsed() < AGAIN);
-            if group.leads() && !waits {
-                tried.insert(group.id(), Instant::now());
-                hand_over(&host, &group).await;
-            }
-        }
-    }
-}
-
-/// To the voter with the most room; to nobody where all are full.
-async fn hand_over(host: &Host, group: &Group) {
-    let Some(heir) = heirs(host, group).into_iter().max_by_key(|heir| heir.load.disk_free) else { return };
-    match group.transfer(heir.node, Instant::now() + WITHIN).await {
-        Ok(()) => {
-            tracing::info!(group = %group.id(), heir = %heir.node, "a leadership was handed over, for this node's disk is full");
-        }
-        Err(error) => {
-            tracing::info!(group = %group.id(), heir = %heir.node, %error, "a leadership was not handed over");
+        if full {
+            // To the voter with the most room; to nobody where all are full.
+            let most_room = |group: &_| heirs(&host, group).into_iter().max_by_key(|heir| heir.load.disk_free);
+            leaderships.try_all(&host, |group| most_room(group).map(|heir| heir.node)).await;
         }
     }
 }

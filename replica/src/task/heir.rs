@@ -1,7 +1,12 @@
-//! Who could lead a group in this node's stead.
+//! Who could lead a group in this node's stead, and giving leaderships away.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::join_all;
 use holdfast_wire::heartbeat::Load;
-use holdfast_wire::id::NodeId;
+use holdfast_wire::id::{GroupId, NodeId};
+use tokio::time::Instant;
 
 use crate::group::Group;
 use crate::node::Host;
@@ -34,4 +39,44 @@ pub fn heirs(host: &Host, group: &Group) -> Vec<Heir> {
 /// Whether a node has told that its disk is as full as the blob store lets it become.
 pub fn is_full(host: &Host, load: &Load) -> bool {
     load.disk_total > 0 && load.disk_free < host.blobs().reserve(load.disk_total)
+}
+
+/// How long one transfer may take: an election, with some room.
+const WITHIN: Duration = Duration::from_secs(2);
+
+/// Gives all leaderships of this node away, for a reason that is logged.
+pub struct HandOver {
+    why: &'static str,
+    /// One that could not be handed over is tried again so much later.
+    again: Duration,
+    tried: BTreeMap<GroupId, Instant>,
+}
+
+impl HandOver {
+    /// Nothing was tried yet.
+    pub fn new(why: &'static str, again: Duration) -> Self {
+        Self { why, again, tried: BTreeMap::new() }
+    }
+
+    /// One attempt for each group that this node leads, side by side: one that does not move must not hold up the
+    /// others. `pick` says to whom; a group for which nobody is fit is looked at again next time. Returns how many
+    /// leaderships were given away.
+    pub async fn try_all(&mut self, host: &Host, pick: impl Fn(&Group) -> Option<NodeId>) -> u64 {
+        let (why, now) = (self.why, Instant::now());
+        let waits = |group: &Group| self.tried.get(&group.id()).is_some_and(|at| *at + self.again > now);
+        let led = host.groups().into_iter().filter(|group| group.leads() && !waits(group));
+        let offers: Vec<_> = led.filter_map(|group| pick(&group).map(|heir| (group, heir))).collect();
+        self.tried.extend(offers.iter().map(|(group, _)| (group.id(), now)));
+        let moves = offers.iter().map(|(group, heir)| async move {
+            let moved = group.transfer(*heir, now + WITHIN).await;
+            match &moved {
+                Ok(()) => tracing::info!(group = %group.id(), %heir, why, "a leadership was handed over"),
+                Err(error) => {
+                    tracing::info!(group = %group.id(), %heir, why, %error, "a leadership was not handed over")
+                }
+            }
+            moved.is_ok()
+        });
+        join_all(moves).await.into_iter().filter(|moved| *moved).count() as u64
+    }
 }

@@ -5,17 +5,16 @@
 //! 99th percentile rather than the mean. Nobody hands anything over to a node that says so, and a node that once said so
 //! goes on for a while, so that leaderships do not go to and fro; where all disks are slow, nobody hands over.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use holdfast_wire::histogram::{BOUNDS, Counts};
-use holdfast_wire::id::{GroupId, NodeId};
+use holdfast_wire::id::NodeId;
 use tokio::time::{Instant, sleep};
 
-use super::heir::heirs;
-use crate::group::Group;
+use super::heir::{HandOver, heirs};
 use crate::node::Host;
 
 /// Between looks.
@@ -80,7 +79,7 @@ fn is_slow((mean, p99): (u64, u64)) -> bool {
 pub async fn run(host: Arc<Host>) {
     let mut looks: VecDeque<Counts> = VecDeque::new();
     let mut until: Option<Instant> = None;
-    let mut tried: BTreeMap<GroupId, Instant> = BTreeMap::new();
+    let mut leaderships = HandOver::new("this node's disk is slow", AGAIN);
     loop {
         sleep(EVERY).await;
         let now = host.log().stats().took;
@@ -105,29 +104,15 @@ pub async fn run(host: Arc<Host>) {
             until = None;
             own.store(0, Ordering::Relaxed);
         }
-        if until.is_none() {
-            continue;
+        if until.is_some() {
+            let own_p99 = own.load(Ordering::Relaxed);
+            let pick = |group: &_| {
+                let fit = heirs(&host, group).into_iter().map(|heir| (u64::from(heir.load.sync_us), heir.node));
+                fastest(fit, own_p99)
+            };
+            let moved = leaderships.try_all(&host, pick).await;
+            host.slow_disk().handed_over.fetch_add(moved, Ordering::Relaxed);
         }
-        for group in host.groups() {
-            let waits = tried.get(&group.id()).is_some_and(|at| at.elapsed() < AGAIN);
-            if group.leads() && !waits {
-                tried.insert(group.id(), clock);
-                hand_over(&host, &group).await;
-            }
-        }
-    }
-}
-
-async fn hand_over(host: &Host, group: &Group) {
-    let own = host.slow_disk().p99_us();
-    let candidates = heirs(host, group).into_iter().map(|heir| (u64::from(heir.load.sync_us), heir.node));
-    let Some(heir) = fastest(candidates, own) else { return };
-    match group.transfer(heir, Instant::now() + Duration::from_secs(3)).await {
-        Ok(()) => {
-            host.slow_disk().handed_over.fetch_add(1, Ordering::Relaxed);
-            tracing::info!(group = %group.id(), %heir, "a leadership was handed over, for this node's disk is slow");
-        }
-        Err(error) => tracing::info!(group = %group.id(), %heir, %error, "a leadership was not handed over"),
     }
 }
 
