@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -127,6 +128,13 @@ impl Disk {
 
     pub(super) fn dir(&mut self, path: &Path) -> io::Result<&mut Dir> {
         self.dirs.get_mut(path).ok_or_else(not_found)
+    }
+
+    /// Directories whose parent this is. What is inside of a directory follows it in order.
+    pub(super) fn dirs_in(&self, path: &Path) -> impl Iterator<Item = &PathBuf> {
+        let after = (Bound::Excluded(path), Bound::Unbounded);
+        let inside = self.dirs.range::<Path, _>(after).map(|(dir, _)| dir).take_while(move |dir| dir.starts_with(path));
+        inside.filter(move |dir| dir.parent() == Some(path))
     }
 
     pub(super) fn change(&mut self, path: &Path, changes: BTreeMap<String, Option<u64>>) -> io::Result<()> {

@@ -219,7 +219,7 @@ impl Files for SimulatedFiles {
             DirEntry { name, len: inode.current.len() as u64, modified_ms: inode.modified, is_dir: false }
         });
         let mut entries = files.collect::<Vec<_>>();
-        for dir in disk.dirs.keys().filter(|dir| dir.parent() == Some(path)) {
+        for dir in disk.dirs_in(path) {
             let name = dir.file_name().map(|name| name.to_string_lossy().into_owned());
             entries.extend(name.map(|name| DirEntry { name, len: 0, modified_ms: 0, is_dir: true }));
         }
@@ -256,7 +256,7 @@ impl Files for SimulatedFiles {
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.lock()?;
         disk.operation(None)?;
-        let inside = disk.dirs.keys().any(|dir| dir.parent() == Some(path));
+        let inside = disk.dirs_in(path).next().is_some();
         if inside || !disk.dir(path)?.current.is_empty() {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
