@@ -25,8 +25,6 @@ const SYNC_SLOW: Duration = Duration::from_millis(10);
 const FREE_PART: u64 = 20;
 /// How long a peer may take to accept a connection.
 const REACH_WITHIN: Duration = Duration::from_secs(2);
-/// A clock that shows less has never been set: 2026-01-01.
-const BUILT_MS: u64 = 1_767_225_600_000;
 
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -161,10 +159,8 @@ fn syncs(files: &dyn Files, data: &Path) -> std::io::Result<(Duration, Duration)
 
 /// Signatures of requests are good for a quarter of an hour around the clock's time.
 fn time(clock: &dyn Clock) -> Check {
-    let now_ms = clock.unix_millis();
-    if now_ms < BUILT_MS {
-        let text = format!("the clock shows {now_ms} ms since 1970, which is before this program was made: set it");
-        return check("clock", Verdict::Fail, text);
+    if let Err(wrong) = crate::clock::check(clock) {
+        return check("clock", Verdict::Fail, wrong.to_string());
     }
     match kept_right() {
         Some(false) => {
