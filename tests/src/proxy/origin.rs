@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 /// A gateway that keeps nothing.
 pub const GATEWAY: &str = "gateway";
@@ -18,15 +19,22 @@ pub(super) enum Origin {
     Stranger,
 }
 
-/// Whose socket is bound to `dialler` and connected to `own`.
+/// How long, and how often, somebody is looked for: a process that was killed loses its command line and its list of
+/// files before its sockets are closed, and how soon they follow is up to a busy machine.
+const LOOKS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// Whose socket is bound to `dialler` and connected to `own`. Blocks: strangers are known for sure after 2 s.
 pub(super) fn of(dialler: SocketAddr, own: SocketAddr) -> Origin {
-    match open(dialler, own).map(|inode| owner(&inode)) {
-        None => Origin::Gone,
-        Some(Some(name)) => Origin::Child(name),
-        // It may have been closed while its owner was looked for.
-        Some(None) if open(dialler, own).is_none() => Origin::Gone,
-        Some(None) => Origin::Stranger,
+    for look in 0..LOOKS {
+        match open(dialler, own).map(|inode| owner(&inode)) {
+            None => return Origin::Gone,
+            Some(Some(name)) => return Origin::Child(name),
+            Some(None) if look + 1 < LOOKS => std::thread::sleep(PAUSE),
+            Some(None) => {}
+        }
     }
+    Origin::Stranger
 }
 
 fn owner(inode: &str) -> Option<String> {
