@@ -85,3 +85,39 @@ pub async fn watch(identity: &Identity, config: &NodeConfig, seams: &Seams, met:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use holdfast_wire::id::NodeId;
+    use holdfast_wire::seam::{MemoryNet, OsRandom, SystemClock};
+
+    use super::*;
+
+    /// A node whose only peer is of another cluster, if there is one yet.
+    async fn watches(foreign: bool, met: bool) -> Option<Stray> {
+        let net = MemoryNet::default();
+        let config = NodeConfig { peers: vec![("n2".to_owned(), "n2:1".to_owned())], ..NodeConfig::default() };
+        let listener = net.host("n2").listen("n2:1").await.unwrap();
+        let secret = config.secret.clone();
+        tokio::spawn(async move {
+            let own = handshake::Identity { cluster: foreign.then_some(ClusterId(8)), node: Some(NodeId(2)) };
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = handshake::accept(&mut *stream, &secret, &OsRandom, own).await;
+            }
+        });
+        let identity = Identity { cluster: ClusterId(7), node: NodeId(1), name: "n1".to_owned(), founding: None };
+        let seams = Seams { net: net.host("n1"), clock: Arc::new(SystemClock), random: Arc::new(OsRandom) };
+        timeout(AGAIN * 20, watch(&identity, &config, &seams, || met)).await.ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_met_its_own_is_not_astray_whoever_has_the_addresses_of_its_peers_now() {
+        assert_eq!(watches(true, true).await, None);
+        let stray = watches(true, false).await.expect("nobody else has been met").to_string();
+        assert!(stray.contains("(n2) are of another one"), "{stray}");
+        assert_eq!(watches(false, false).await, None, "a peer that belongs to no cluster yet says nothing");
+    }
+}
