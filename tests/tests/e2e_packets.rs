@@ -18,6 +18,8 @@ const SHARDS: usize = 4;
 const GAP: Duration = Duration::from_secs(3);
 /// The longest that a request may take, with some room for a busy machine.
 const DEADLINE: Duration = Duration::from_millis(11_500);
+/// Operations of clients in each fault. One of three gateways is cut off or gone, and whoever picks it waits 8 or 15 s.
+const OPERATIONS: u64 = 20;
 
 /// Installs a fault, waits until every group takes writes all the same, and heals; the longest pause of writes.
 async fn spell(
@@ -27,7 +29,7 @@ async fn spell(
 ) -> Result<Duration, Failure> {
     let began = Instant::now();
     install(network)?;
-    storm.goes_on(began + Duration::from_secs(1), 60).await?;
+    storm.goes_on(began + Duration::from_secs(1), OPERATIONS).await?;
     let gap = storm.gaps(began).into_values().max().unwrap_or_default();
     let dropped = network.dropped()?;
     network.heal()?;
@@ -70,8 +72,7 @@ async fn lost_packets_and_pulled_cables_lose_nothing_else() {
             let began = Instant::now();
             network.plug(victim, false)?;
             cluster.node(victim).kill();
-            // A client waits 15 s for the gateway that is gone, and picks it once in three times.
-            storm.goes_on(began + Duration::from_millis(100), 20).await?;
+            storm.goes_on(began + Duration::from_millis(100), OPERATIONS).await?;
             pulled.push(storm.gaps(began).into_values().max().unwrap_or_default());
             network.plug(victim, true)?;
             cluster.node(victim).start()?;
