@@ -200,7 +200,9 @@ impl Cluster {
 
     fn seams(&self, host: &str, clock: HostClock, life: u64) -> Seams {
         let salt = host.bytes().fold(life, |salt, byte| salt.wrapping_mul(257) + u64::from(byte));
-        let random = Seeded(Mutex::new(Rng::new(self.seed ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15))));
+        // Mixed, since the generators of neighbouring salts must not walk over the same numbers a step apart.
+        let [seed, salt] = [self.seed, salt].map(|number| Rng::new(number).next_u64());
+        let random = Seeded(Mutex::new(Rng::new(seed ^ salt.rotate_left(32))));
         Seams { net: self.net.host(host), clock: Arc::new(clock), random: Arc::new(random) }
     }
 
