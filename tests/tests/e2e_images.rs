@@ -143,7 +143,9 @@ async fn look(
             recording.replay(&base, done..safe, || true)?;
             done = safe;
         }
-        let image = home.join("image.img");
+        // A file of its own: a loop device that lingers on an earlier one has nothing of this one in its cache, and writes
+        // nothing into it.
+        let image = home.join(format!("image{number}.img"));
         // Holes stay holes.
         run("cp", &["--sparse=always", &current.display().to_string(), &image.display().to_string()])?;
         let lost = number % 2 == 1;
@@ -151,7 +153,7 @@ async fn look(
             recording.replay(&File::options().write(true).open(&image)?, safe..place, || rng.percent(50))?;
         }
         // Where the node had it.
-        let disk = Disk::of(image, home.join("mount"))?;
+        let disk = Disk::of(image.clone(), home.join("mount"))?;
         let verified =
             Command::new(cluster.binary()).args(["verify", "--data"]).arg(disk.path().join("data")).output()?;
         let said = String::from_utf8_lossy(&[verified.stdout, verified.stderr].concat()).into_owned();
@@ -163,7 +165,8 @@ async fn look(
         let found = holds(cluster, lives, safe as u64).await;
         cluster.node(0).kill();
         held += found?;
-        drop(disk);
+        disk.take_off()?;
+        std::fs::remove_file(&image)?;
     }
     Ok(held)
 }

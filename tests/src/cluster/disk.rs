@@ -84,6 +84,11 @@ impl Disk {
         self.mount()
     }
 
+    /// Takes it off for good. Nobody may have a file of it open.
+    pub fn take_off(mut self) -> io::Result<()> {
+        self.unmount()
+    }
+
     fn mount(&mut self) -> io::Result<()> {
         run("mount", &["-o", "loop", &self.image.display().to_string(), &self.mount.display().to_string()])?;
         self.mounted = true;
