@@ -134,4 +134,4 @@ deny:
 # the same features of every crate and nothing is built twice. The last line says how many tests there were.
 check-tests:
 	cargo build --workspace --all-targets --locked
-	@FUZZ_PROGRAM=$$(.ci/fuzz quick) .ci/count .ci/beside .ci/search cargo test --workspace --locked --no-fail-fast
+	@program=$$(.ci/fuzz quick); FUZZ_PROGRAM=$$program .ci/count .ci/beside .ci/search cargo test --workspace --locked --no-fail-fast

@@ -13,6 +13,8 @@ use crate::node::Host;
 
 /// Entries that an heir may be behind: it leads only once it has them.
 const BEHIND: u64 = 100;
+/// How long one transfer may take: an election, with some room.
+const WITHIN: Duration = Duration::from_secs(2);
 
 /// A voter that could lead.
 #[derive(Clone, Copy, Debug)]
@@ -40,9 +42,6 @@ pub fn heirs(host: &Host, group: &Group) -> Vec<Heir> {
 pub fn is_full(host: &Host, load: &Load) -> bool {
     load.disk_total > 0 && load.disk_free < host.blobs().reserve(load.disk_total)
 }
-
-/// How long one transfer may take: an election, with some room.
-const WITHIN: Duration = Duration::from_secs(2);
 
 /// Gives all leaderships of this node away, for a reason that is logged.
 pub struct HandOver {
