@@ -3,6 +3,7 @@
 mod basics;
 mod catching_up;
 mod collecting;
+mod handing_over;
 mod hazards;
 mod life;
 mod modes;
