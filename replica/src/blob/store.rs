@@ -22,7 +22,7 @@ use super::format;
 use super::lanes::Lanes;
 use super::reader::{BlobReader, READ};
 use super::stats::{BlobStats, Counters, count};
-use super::writer::{BlobWriter, Purpose};
+use super::writer::{BlobWriter, Purpose, RUN};
 use crate::file::{Files, Open};
 
 /// How a store behaves.
@@ -68,7 +68,10 @@ pub(super) struct Shared {
     pub reading: Lanes,
     pub writing: Lanes,
     pub syncing: Lanes,
+    /// To read into.
     pub buffers: Arc<Buffers>,
+    /// To write from.
+    pub runs: Arc<Buffers>,
     pub counters: Counters,
     /// Tells the names in the staging directory apart.
     pub serial: AtomicU64,
@@ -101,6 +104,7 @@ impl BlobStore {
             writing: Lanes::new(&*files, "blob-write", options.write_lanes),
             syncing: Lanes::new(&*files, "blob-sync", options.sync_lanes),
             buffers: Buffers::new(READ, 32),
+            runs: Buffers::new(RUN, 16),
             files,
             clock,
             dir,

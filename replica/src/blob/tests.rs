@@ -9,7 +9,7 @@ use holdfast_wire::id::BlobId;
 use super::format::BLOCK;
 use super::reader::READ;
 use super::testing::{GROUP, Rig, bytes, read};
-use super::writer::BATCH;
+use super::writer::{BATCH, RUN};
 use super::{BlobError, Damage};
 
 const A: BlobId = BlobId(0xaa << 120 | 1);
@@ -25,7 +25,7 @@ fn damage(result: Result<Vec<u8>, BlobError>) -> Damage {
 #[tokio::test]
 async fn blobs_of_all_sizes_around_the_borders_come_back() {
     let rig = Rig::new().await;
-    let sizes = [BLOCK, BATCH, READ, 2 * READ].into_iter().flat_map(|border| [border - 1, border, border + 1]);
+    let sizes = [BLOCK, BATCH, READ, RUN, 2 * RUN].into_iter().flat_map(|border| [border - 1, border, border + 1]);
     for (n, size) in [0, 1, 17].into_iter().chain(sizes).enumerate() {
         let (id, data) = (BlobId(n as u128), bytes(size, n as u64));
         assert_eq!(rig.put(id, &data).await, size as u64);

@@ -1,7 +1,9 @@
 //! Writing one blob: staged while it arrives, under its name only when every byte is on disk.
 //!
-//! At most two batches of [`BATCH`] bytes are held: one on its way to the file, one filling up meanwhile. Chunks are
-//! written from where they lie; only small ones are joined first.
+//! At most two batches of [`BATCH`] bytes are held: one on its way to the lane, one filling up meanwhile. The lane joins
+//! them to runs of [`RUN`] bytes and writes these past the page cache, which spares a copy into memory that has to be
+//! found for it, and the pages of log and index their place there. What is left at the end, all of a small blob, goes
+//! through the cache.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use holdfast_wire::id::{BlobId, GroupId};
 
+use super::buffer::Buffer;
 use super::error::{BlobError, Damage};
 use super::format::Summing;
 use super::stats::count;
@@ -22,9 +25,11 @@ use holdfast_wire::planted::Fault;
 
 /// Bytes that make a trip to a lane worth it.
 pub const BATCH: usize = 256 << 10;
-/// Chunks up to this size are copied together.
+/// Bytes that are written at once: a multiple of [`ALIGNED`](crate::file::ALIGNED).
+pub const RUN: usize = 512 << 10;
+/// Chunks up to this size are copied together, so that none keeps a buffer of the transport's for a few bytes.
 const SMALL: usize = 16 << 10;
-/// The device is given work after so many bytes, and free space is looked at.
+/// Free space is looked at after so many bytes and, where they are in the cache, the device is given them.
 const WRITEBACK: u64 = 2 << 20;
 
 /// What a writer is for.
@@ -89,18 +94,43 @@ impl Batch {
 /// The staged file and what is known of its bytes.
 struct Staged {
     file: Arc<dyn File>,
+    /// Of all bytes taken.
     sums: Summing,
+    /// The last bytes taken, which are not written yet.
+    run: Option<Buffer>,
+    filled: usize,
     /// The device was given everything below.
     begun: u64,
 }
 
 impl Staged {
     fn write(&mut self, shared: &Shared, chunks: Vec<Bytes>) -> Result<(), BlobError> {
-        for chunk in chunks {
-            self.file.write_all_at(&chunk, self.sums.len()).map_err(|e| BlobError::write("writing a blob", e))?;
-            self.sums.update(&chunk);
-            count(&shared.counters.bytes_written, chunk.len() as u64);
+        for mut chunk in chunks {
+            while !chunk.is_empty() {
+                let piece = chunk.split_to(chunk.len().min(RUN - self.filled));
+                let run = self.run.get_or_insert_with(|| shared.runs.take(RUN)).bytes_mut();
+                run[self.filled..][..piece.len()].copy_from_slice(&piece);
+                self.sums.update(&piece);
+                self.filled += piece.len();
+                if self.filled == RUN {
+                    self.write_run(shared)?;
+                }
+            }
         }
+        Ok(())
+    }
+
+    /// Writes what is joined.
+    fn write_run(&mut self, shared: &Shared) -> Result<(), BlobError> {
+        let Some(run) = &self.run else { return Ok(()) };
+        let (bytes, offset) = (&run.as_ref()[..self.filled], self.sums.len() - self.filled as u64);
+        match bytes.len() {
+            RUN => self.file.write_direct_at(bytes, offset),
+            _ => self.file.write_all_at(bytes, offset),
+        }
+        .map_err(|e| BlobError::write("writing a blob", e))?;
+        count(&shared.counters.bytes_written, bytes.len() as u64);
+        self.filled = 0;
         let unbegun = self.sums.len() - self.begun;
         if unbegun >= WRITEBACK {
             shared.check_space()?;
@@ -156,7 +186,7 @@ impl BlobWriter {
             part,
             claim: Some(claim),
             batch: Batch::default(),
-            file: Some(Staged { file: opened?, sums: Summing::new(id), begun: 0 }),
+            file: Some(Staged { file: opened?, sums: Summing::new(id), run: None, filled: 0, begun: 0 }),
             job: None,
             broken: false,
         })
@@ -320,6 +350,7 @@ struct Finishing {
 impl Finishing {
     fn run(mut self) -> Result<u64, BlobError> {
         self.staged.write(&self.shared, std::mem::take(&mut self.left))?;
+        self.staged.write_run(&self.shared)?;
         let Self { shared, group, id, staged, .. } = self;
         let Staged { file, sums, .. } = staged;
         let len = sums.len();

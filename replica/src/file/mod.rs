@@ -17,6 +17,9 @@ pub use real::RealFiles;
 pub use simulated::{Cut, Fault, SECTOR, SimulatedFiles};
 pub use slow::{Delay, SlowFiles};
 
+/// What memory, offset and length of a direct write are multiples of: no usual device has longer sectors.
+pub const ALIGNED: usize = 4 << 10;
+
 /// Whether an error says that the disk, or what one may use of it, is full.
 pub fn is_full(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -89,6 +92,12 @@ pub trait File: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `bytes` at `offset`.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// As [`write_all_at`](Self::write_all_at), and past the system's page cache where it can: for long runs of bytes
+    /// that nobody is about to read. Memory, offset and length are multiples of [`ALIGNED`]. No less in need of
+    /// [`sync_data`](Self::sync_data); not to be called while anything else is done with the file.
+    fn write_direct_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
     /// Makes the bytes and the length durable (`fdatasync`).
     fn sync_data(&self) -> io::Result<()>;
     /// Asks the system to begin writing `len` bytes at `offset` to the device, without waiting: so that a later

@@ -105,6 +105,21 @@ impl File for fs::File {
         FileExt::write_all_at(self, bytes, offset)
     }
 
+    #[cfg(target_os = "linux")]
+    fn write_direct_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        use rustix::fs::{OFlags, fcntl_setfl};
+        // Some file systems refuse the flag, some the write.
+        let written = match fcntl_setfl(self, OFlags::DIRECT) {
+            Ok(()) => FileExt::write_all_at(self, bytes, offset),
+            Err(_) => return FileExt::write_all_at(self, bytes, offset),
+        };
+        fcntl_setfl(self, OFlags::empty())?;
+        match written {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => FileExt::write_all_at(self, bytes, offset),
+            written => written,
+        }
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         fs::File::sync_data(self)
     }
@@ -127,5 +142,29 @@ impl File for fs::File {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::ALIGNED;
+
+    /// Wherever the memory lies: what cannot go past the cache goes through it.
+    #[test]
+    fn direct_writes_are_read_back_and_others_follow_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = RealFiles.open(&dir.path().join("a"), Open::Create).unwrap();
+        let memory: Vec<u8> = (0..4 * ALIGNED).map(|n| (n / 7) as u8).collect();
+        let start = memory.as_ptr().align_offset(ALIGNED);
+        let (aligned, askew) = (&memory[start..][..2 * ALIGNED], &memory[start + 1..][..ALIGNED]);
+        file.write_direct_at(aligned, 0).unwrap();
+        file.write_direct_at(askew, 2 * ALIGNED as u64).unwrap();
+        file.write_all_at(b"the end", 3 * ALIGNED as u64).unwrap();
+        file.sync_data().unwrap();
+        let mut read = vec![0; 3 * ALIGNED + 7];
+        file.read_exact_at(&mut read, 0).unwrap();
+        assert!(read == [aligned, askew, b"the end"].concat());
+        assert_eq!(file.len().unwrap(), read.len() as u64);
     }
 }

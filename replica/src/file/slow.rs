@@ -102,6 +102,10 @@ impl File for SlowFile {
         self.inner.write_all_at(bytes, offset)
     }
 
+    fn write_direct_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.inner.write_direct_at(bytes, offset)
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         self.delay.wait();
         self.inner.sync_data()
