@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -120,13 +121,7 @@ struct Images {
 }
 
 /// Looks at so many images; how many acknowledged objects they held in all.
-async fn look(
-    cluster: &mut Cluster,
-    images: &Images,
-    kind: Kind,
-    count: usize,
-    home: &std::path::Path,
-) -> Result<u64, Failure> {
+async fn look(cluster: &mut Cluster, images: &Images, kind: Kind, count: usize, home: &Path) -> Result<u64, Failure> {
     let Images { recording, lives, first } = images;
     let mut rng = Rng::new(count as u64);
     // Not before the bucket was there: an empty disk holds nothing.
@@ -152,23 +147,41 @@ async fn look(
         if lost {
             recording.replay(&File::options().write(true).open(&image)?, safe..place, || rng.percent(50))?;
         }
-        // Where the node had it.
-        let disk = Disk::of(image.clone(), home.join("mount"))?;
-        let verified =
-            Command::new(cluster.binary()).args(["verify", "--data"]).arg(disk.path().join("data")).output()?;
-        let said = String::from_utf8_lossy(&[verified.stdout, verified.stderr].concat()).into_owned();
-        if !verified.status.success() {
-            return Err(Failure::new(format!("{kind:?}, {place} writes, {safe} safe: not sound: {said}")));
+        match recovers(cluster, &image, home, lives, safe as u64).await {
+            Ok(found) => held += found,
+            Err(error) => {
+                let kept = std::env::temp_dir().join(format!("holdfast-{kind:?}-{}-{place}.img", std::process::id()));
+                run("cp", &["--sparse=always", &image.display().to_string(), &kept.display().to_string()])?;
+                let where_from = format!("{kind:?}, {place} writes, {safe} safe, kept as {}", kept.display());
+                return Err(Failure::new(format!("{where_from}: {error}")));
+            }
         }
-        cluster.node(0).start()?;
-        cluster.node_ready(0).await?;
-        let found = holds(cluster, lives, safe as u64).await;
-        cluster.node(0).kill();
-        held += found?;
-        disk.take_off()?;
         std::fs::remove_file(&image)?;
     }
     Ok(held)
+}
+
+/// Whether a node comes up on this image of its disk and holds what it must: how many objects these are.
+async fn recovers(
+    cluster: &mut Cluster,
+    image: &Path,
+    home: &Path,
+    lives: &BTreeMap<u64, Life>,
+    safe: u64,
+) -> Result<u64, Failure> {
+    // Where the node had it.
+    let disk = Disk::of(image.to_owned(), home.join("mount"))?;
+    let verified = Command::new(cluster.binary()).args(["verify", "--data"]).arg(disk.path().join("data")).output()?;
+    if !verified.status.success() {
+        let said = String::from_utf8_lossy(&[verified.stdout, verified.stderr].concat()).into_owned();
+        return Err(Failure::new(format!("not sound: {said}")));
+    }
+    cluster.node(0).start()?;
+    cluster.node_ready(0).await?;
+    let found = holds(cluster, lives, safe).await;
+    cluster.node(0).kill();
+    disk.take_off()?;
+    found
 }
 
 async fn images(kind: Kind, count: usize) -> Test {
