@@ -34,6 +34,7 @@ use self::core::Core;
 use crate::membership::Membership;
 
 pub use metrics::{Cause, RouterMetrics};
+pub use upload::Uploaded;
 
 /// What a client asked for beyond plain S3, per request.
 #[derive(Clone, Copy, Debug, Default)]

@@ -39,6 +39,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const NO_LIMIT: Duration = Duration::from_secs(24 * 3600);
 const DROP_WITHIN: Duration = Duration::from_secs(2);
 
+/// What the write that names an upload has at least, however late the upload was.
+const NAME_WITHIN: Duration = Duration::from_secs(1);
+
+/// A blob that a majority has on disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Uploaded {
+    /// Its id.
+    pub id: BlobId,
+    /// Until when the write that names it may be waited for.
+    pub name_by: Instant,
+}
+
 /// A body that can be sent again as long as nothing beyond its kept start was taken.
 struct Kept {
     shared: Arc<Mutex<Source>>,
@@ -58,6 +70,8 @@ struct Source {
     taken: bool,
     /// Whether the next step is the client's.
     on_client: bool,
+    /// When the last byte came in.
+    ended: Option<Instant>,
 }
 
 impl Source {
@@ -89,8 +103,11 @@ impl Kept {
                 break;
             }
         }
-        let (moved, consumed, broken, taken, on_client) = (Instant::now(), false, false, false, false);
-        Ok(Self { shared: Arc::new(Mutex::new(Source { start, rest, consumed, broken, moved, taken, on_client })) })
+        let moved = Instant::now();
+        let ended = rest.is_none().then_some(moved);
+        let (consumed, broken, taken, on_client) = (false, false, false, false);
+        let source = Source { start, rest, consumed, broken, moved, taken, on_client, ended };
+        Ok(Self { shared: Arc::new(Mutex::new(source)) })
     }
 
     /// The whole body once more.
@@ -107,6 +124,13 @@ impl Kept {
 
     fn broken(&self) -> bool {
         self.shared.lock().broken
+    }
+
+    /// Until when the write that names it may be waited for: the client has waited since its last byte.
+    fn name_by(&self, patience: Duration) -> Instant {
+        let now = Instant::now();
+        let since = self.shared.lock().ended.unwrap_or(now);
+        (since + patience).max(now + NAME_WITHIN)
     }
 
     /// Ends when the replica has stopped working on the upload.
@@ -151,7 +175,10 @@ impl Stream for Sending {
             source.moved = Instant::now();
         }
         match &polled {
-            Poll::Ready(None) => source.rest = None,
+            Poll::Ready(None) => {
+                source.rest = None;
+                source.ended = Some(Instant::now());
+            }
             Poll::Ready(Some(Err(_))) => source.broken = true,
             _ => {}
         }
@@ -165,7 +192,7 @@ impl Core {
         bucket: &Bucket,
         key: &ObjectKey,
         body: BoxStream<'static, Result<Bytes, CallError>>,
-    ) -> Result<BlobId, RouteError> {
+    ) -> Result<Uploaded, RouteError> {
         metrics::count(&self.metrics.uploads);
         let kept = Kept::collect(body).await?;
         let point = point_of(bucket, key);
@@ -200,7 +227,9 @@ impl Core {
                 }
             };
             let error = match answer {
-                Ok((Response::Uploaded { .. }, _, _)) => return Ok(blob),
+                Ok((Response::Uploaded { .. }, _, _)) => {
+                    return Ok(Uploaded { id: blob, name_by: kept.name_by(self.options.deadline) });
+                }
                 Ok((other, _, _)) => return Err(self.nonsense(&other)),
                 Err(_) if kept.broken() => return Err(RouteError::Aborted),
                 Err(error) => error,
@@ -251,7 +280,7 @@ impl Router {
         bucket: &Bucket,
         key: &ObjectKey,
         body: BoxStream<'static, Result<Bytes, CallError>>,
-    ) -> Result<BlobId, RouteError> {
+    ) -> Result<Uploaded, RouteError> {
         self.core.upload(bucket, key, body).await
     }
 

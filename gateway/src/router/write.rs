@@ -75,8 +75,8 @@ impl Core {
         key: &ObjectKey,
         modes: Modes,
         mut write: Write,
+        deadline: Instant,
     ) -> Result<Written, RouteError> {
-        let deadline = self.deadline();
         let mut backoff = Backoff::new();
         let mut newer: Option<Arc<Bucket>> = None;
         let mut resolved = 0;
@@ -272,7 +272,19 @@ impl Router {
         modes: Modes,
         write: Write,
     ) -> Result<Written, RouteError> {
-        self.core.write(None, bucket, key, modes, write).await
+        self.core.write(None, bucket, key, modes, write, self.core.deadline()).await
+    }
+
+    /// The same for a write that names what was [uploaded](Self::upload), which has until then.
+    pub async fn write_by(
+        &self,
+        by: Instant,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        modes: Modes,
+        write: Write,
+    ) -> Result<Written, RouteError> {
+        self.core.write(None, bucket, key, modes, write, by).await
     }
 
     /// The same under an identity that the client gave its request, if it gave one: what the shard remembers of it is
@@ -285,7 +297,7 @@ impl Router {
         modes: Modes,
         write: Write,
     ) -> Result<Written, RouteError> {
-        self.core.write(once, bucket, key, modes, write).await
+        self.core.write(once, bucket, key, modes, write, self.core.deadline()).await
     }
 
     /// Deletes many keys, shard by shard side by side; one answer per key in the order given.

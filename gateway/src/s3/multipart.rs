@@ -9,12 +9,13 @@ use s3s::dto::{
     CreateMultipartUploadOutput, UploadPartInput, UploadPartOutput,
 };
 use s3s::{S3Error, S3Request, S3Response, S3Result, s3_error};
+use tokio::time::Instant;
 
 use super::S3Service;
 use super::answer::{claimed_checksums, etag, kind, set_checksum, written};
 use super::encryption::{PartKey, customer, new_object, tell};
 use super::grants::said;
-use super::put::{client_body, unexpected};
+use super::put::{Taken, client_body, unexpected};
 use super::request::{key, modes, not_implemented, part_number, raw_attributes, requester, upload_id};
 use crate::checksum::claim::Claim;
 use crate::checksum::{self, combine};
@@ -129,9 +130,10 @@ impl S3Service {
         key: &ObjectKey,
         modes: Modes,
         part: PutPart,
+        name_by: Option<Instant>,
     ) -> S3Result<Written> {
         let body = part.body.clone();
-        self.commit(bucket, key, modes, Write::PutPart(part), &body).await
+        self.commit(bucket, key, modes, Write::PutPart(part), (&body, name_by)).await
     }
 }
 
@@ -155,7 +157,7 @@ pub async fn upload_part(
     let seal = upload.attributes.seal.as_ref();
     let part_key = s3.part_key(seal, customer.as_ref())?;
     let segment = part_key.as_ref().map(PartKey::segment);
-    let (body, received) = s3.take_in(&bucket, &key, intake, segment).await?;
+    let Taken { body, received, name_by } = s3.take_in(&bucket, &key, intake, segment).await?;
     let part = PutPart {
         bucket: bucket.id,
         key: key.clone(),
@@ -166,7 +168,7 @@ pub async fn upload_part(
         body,
         salt: part_key.map(|key| key.salt),
     };
-    let answer = s3.put_part(&bucket, &key, modes, part).await?;
+    let answer = s3.put_part(&bucket, &key, modes, part, name_by).await?;
     let WriteOutcome::Stored { seq, etag: tag, checksum, .. } = &answer.outcome else {
         return Err(unexpected(&answer));
     };

@@ -9,6 +9,7 @@ use holdfast_wire::sealed::stored_len;
 use s3s::dto::{PutObjectInput, PutObjectOutput, StreamingBlob};
 use s3s::stream::ByteStream;
 use s3s::{S3Request, S3Response, S3Result, TrailingHeaders, s3_error};
+use tokio::time::Instant;
 
 use super::answer::{claimed_checksums, etag, set_checksum_and_kind, written};
 use super::encryption::{NewKey, new_object, tell};
@@ -18,7 +19,7 @@ use super::request::{key, modes, not_implemented, raw_attributes, requester};
 use super::{S3Service, condition};
 use crate::body::{BodyError, Intake, Received};
 use crate::checksum::claim::Claim;
-use crate::router::{RouteError, Written};
+use crate::router::{RouteError, Uploaded, Written};
 use crate::seal::{self, SegmentKey};
 
 /// The largest object of one request, and the largest part: 5 GiB.
@@ -44,7 +45,7 @@ pub async fn object(s3: &S3Service, mut req: S3Request<PutObjectInput>) -> S3Res
     let intake = client_body(input.body.take(), input.content_length, claim, req.trailing_headers.take())?;
     let new = s3.new_key(&bucket, &wanted)?;
     let segment = new.as_ref().map(NewKey::segment);
-    let (body, received) = s3.take_in(&bucket, &key, intake, segment).await?;
+    let Taken { body, received, name_by } = s3.take_in(&bucket, &key, intake, segment).await?;
     let (etag_of_bytes, seal) = match new {
         Some(new) => (new.etag(received.etag), Some(new.seal)),
         None => (received.etag, None),
@@ -61,7 +62,7 @@ pub async fn object(s3: &S3Service, mut req: S3Request<PutObjectInput>) -> S3Res
         checksum: Some(received.checksum),
         body: body.clone(),
     };
-    let answer = s3.commit(&bucket, &key, modes, Write::Put(put), &body).await?;
+    let answer = s3.commit(&bucket, &key, modes, Write::Put(put), (&body, name_by)).await?;
     let WriteOutcome::Stored { seq, etag: tag, modified_ms, checksum, version } = answer.outcome else {
         return Err(unexpected(&answer));
     };
@@ -102,6 +103,14 @@ pub fn unexpected(answer: &Written) -> s3s::S3Error {
     RouteError::Unknown(format!("an answer of another kind: {:?}", answer.outcome)).into()
 }
 
+/// A body that was taken in.
+pub(super) struct Taken {
+    pub body: NewBody,
+    pub received: Received,
+    /// Until when the write that names a large one may be waited for.
+    pub name_by: Option<Instant>,
+}
+
 impl S3Service {
     /// Takes a body in: small ones into memory, large ones onto the disks of a majority. On return everything that
     /// the client said about it holds. Encrypted, where there is a key for it.
@@ -111,14 +120,14 @@ impl S3Service {
         key: &ObjectKey,
         intake: Intake,
         key_of_bytes: Option<SegmentKey>,
-    ) -> S3Result<(NewBody, Received)> {
+    ) -> S3Result<Taken> {
         if intake.len <= self.config.inline_max {
             let (bytes, received) = intake.collect().await?;
             let bytes = match &key_of_bytes {
                 Some(key) => seal::seal(key, &bytes),
                 None => bytes,
             };
-            return Ok((NewBody::Inline(bytes), received));
+            return Ok(Taken { body: NewBody::Inline(bytes), received, name_by: None });
         }
         let plain = intake.len;
         let (mut stream, verdict) = intake.stream();
@@ -128,16 +137,16 @@ impl S3Service {
         }
         let uploaded = self.router.upload(bucket, key, stream).await;
         match (uploaded, verdict.take()) {
-            (Ok(id), Some(Ok(received))) => {
+            (Ok(Uploaded { id, name_by }), Some(Ok(received))) => {
                 let len = if sealed { stored_len(received.len) } else { received.len };
-                Ok((NewBody::Blob { id, len }, received))
+                Ok(Taken { body: NewBody::Blob { id, len }, received, name_by: Some(name_by) })
             }
-            (Ok(id), Some(Err(error))) => {
+            (Ok(Uploaded { id, .. }), Some(Err(error))) => {
                 self.reclaim(bucket, key, id);
                 Err(error.into())
             }
             // Answered before the end of the body: it cannot be whole.
-            (Ok(id), None) => {
+            (Ok(Uploaded { id, .. }), None) => {
                 self.reclaim(bucket, key, id);
                 Err(RouteError::SlowDown("an upload was answered before its end".to_owned()).into())
             }
@@ -158,10 +167,14 @@ impl S3Service {
         key: &'a ObjectKey,
         modes: crate::router::Modes,
         write: Write,
-        body: &'a NewBody,
+        (body, name_by): (&'a NewBody, Option<Instant>),
     ) -> BoxFuture<'a, S3Result<Written>> {
         Box::pin(async move {
-            match self.router.write(bucket, key, modes, write).await {
+            let written = match name_by {
+                Some(by) => self.router.write_by(by, bucket, key, modes, write).await,
+                None => self.router.write(bucket, key, modes, write).await,
+            };
+            match written {
                 Ok(answer) => Ok(answer),
                 Err(error) => {
                     if let (NewBody::Blob { id, .. }, false) = (body, matches!(error, RouteError::Unknown(_))) {

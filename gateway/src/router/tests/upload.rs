@@ -58,7 +58,7 @@ fn take(bytes: usize, into: Arc<Mutex<Vec<BytesMut>>>, answer: Answer) -> Reply 
 
 impl Bench {
     async fn upload(&self, body: Chunks) -> Result<BlobId, RouteError> {
-        self.router.upload(&self.bucket, &key("k"), body).await
+        Ok(self.router.upload(&self.bucket, &key("k"), body).await?.id)
     }
 }
 
@@ -279,4 +279,44 @@ async fn an_upload_waits_for_a_leader_that_no_layout_names_yet() {
     let ((uploaded, took), ()) = tokio::join!(timed(bench.upload(chunks(1).0)), lead);
     uploaded.unwrap();
     assert!(took >= Duration::from_millis(1777) && took < Duration::from_millis(2777), "{took:?}");
+}
+
+/// Whatever an upload took of it, the client waits no longer than any other for what follows its last byte.
+#[tokio::test(start_paused = true)]
+async fn an_upload_and_the_write_that_names_it_share_their_time() {
+    for (count, upload, whole) in [(3, 0, 8..9), (3, 4500, 8..9), (40, 4500, 8..9), (40, 0, 8..9)] {
+        let bench = bench(1).await;
+        bench.fleet.script(move |_, request| match request {
+            Request::UploadBlob { .. } => Reply::Body(Box::new(move |body| {
+                async move {
+                    let _all: Vec<_> = body.stream.collect().await;
+                    tokio::time::sleep(Duration::from_millis(upload)).await;
+                    uploaded()
+                }
+                .boxed()
+            })),
+            _ => unknown(),
+        });
+        let both = async {
+            let uploaded = bench.router.upload(&bench.bucket, &key("k"), chunks(count).0).await.unwrap();
+            let write = Write::Delete { bucket: bench.bucket.id, keys: vec![], bypass_governance: false };
+            bench.router.write_by(uploaded.name_by, &bench.bucket, &key("k"), Modes::default(), write).await
+        };
+        let (written, took) = timed(both).await;
+        assert!(matches!(written, Err(RouteError::Unknown(_))), "{written:?}");
+        assert!(whole.contains(&took.as_secs()), "{count} chunks, an answer after {upload} ms: {took:?}");
+    }
+}
+
+/// An upload that took all the time there is leaves its name a moment.
+#[tokio::test(start_paused = true)]
+async fn a_late_upload_can_still_be_named() {
+    let bench = bench(1).await;
+    let began = Instant::now();
+    bench.fleet.script(move |_, _| match began.elapsed() > Duration::from_millis(7600) {
+        true => take(usize::MAX, Arc::default(), uploaded()),
+        false => unreachable(),
+    });
+    let uploaded = bench.router.upload(&bench.bucket, &key("k"), chunks(1).0).await.unwrap();
+    assert_eq!(uploaded.name_by, Instant::now() + Duration::from_secs(1));
 }

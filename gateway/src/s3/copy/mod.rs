@@ -26,7 +26,7 @@ use super::encryption::{NewKey, PartKey, Wrapping, customer, new_object, source_
 use super::get::as_judged;
 use super::grants::said;
 use super::lifecycle::Expires;
-use super::put::{BYTES_MAX, unexpected};
+use super::put::{BYTES_MAX, Taken, unexpected};
 use super::request::{
     RawAttributes, key, modes, not_implemented, part_number, raw_attributes, requester, upload_id, version,
 };
@@ -265,7 +265,7 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
             };
             let new = s3.new_key(&bucket, &wanted)?;
             let segment = new.as_ref().map(NewKey::segment);
-            let (body, received) = s3.take_in(&bucket, &key, intake, segment).await?;
+            let Taken { body, received, name_by } = s3.take_in(&bucket, &key, intake, segment).await?;
             if let Err(error) = same_bytes(&source, &received.checksum) {
                 if let holdfast_wire::object::NewBody::Blob { id, .. } = body {
                     s3.reclaim(&bucket, &key, id);
@@ -288,7 +288,7 @@ pub async fn object(s3: &S3Service, mut req: S3Request<CopyObjectInput>) -> S3Re
                 checksum: Some(received.checksum),
                 body: body.clone(),
             };
-            s3.commit(&bucket, &key, modes, Write::Put(put), &body).await?
+            s3.commit(&bucket, &key, modes, Write::Put(put), (&body, name_by)).await?
         };
         let mut response = copied(&answer, version_id(&from.bucket, &source.summary))?;
         if let (Some(expires), WriteOutcome::Stored { modified_ms, .. }) = (expires, &answer.outcome) {
@@ -411,7 +411,7 @@ pub async fn part(
         let Some(intake) = s3.source_body(&from, modes, &source, read, algorithm).await? else { continue };
         let part_key = s3.part_key(upload.attributes.seal.as_ref(), customer.as_ref())?;
         let segment = part_key.as_ref().map(PartKey::segment);
-        let (body, received) = s3.take_in(&bucket, &key, intake, segment).await?;
+        let Taken { body, received, name_by } = s3.take_in(&bucket, &key, intake, segment).await?;
         let part = PutPart {
             bucket: bucket.id,
             key: key.clone(),
@@ -422,7 +422,7 @@ pub async fn part(
             body,
             salt: part_key.map(|key| key.salt),
         };
-        let answer = s3.put_part(&bucket, &key, modes, part).await?;
+        let answer = s3.put_part(&bucket, &key, modes, part, name_by).await?;
         let mut response = part_copied(&answer, version_id(&from.bucket, &source.summary))?;
         tell!(response.output, upload.attributes.seal.as_ref(), customer.as_ref());
         return Ok(response);
