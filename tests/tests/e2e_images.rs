@@ -147,7 +147,7 @@ async fn look(cluster: &mut Cluster, images: &Images, kind: Kind, count: usize, 
         if lost {
             recording.replay(&File::options().write(true).open(&image)?, safe..place, || rng.percent(50))?;
         }
-        match recovers(cluster, &image, home, lives, safe as u64).await {
+        match recovers(cluster, (&image, kind), home, lives, safe as u64).await {
             Ok(found) => held += found,
             Err(error) => {
                 let kept = std::env::temp_dir().join(format!("holdfast-{kind:?}-{}-{place}.img", std::process::id()));
@@ -164,13 +164,13 @@ async fn look(cluster: &mut Cluster, images: &Images, kind: Kind, count: usize, 
 /// Whether a node comes up on this image of its disk and holds what it must: how many objects these are.
 async fn recovers(
     cluster: &mut Cluster,
-    image: &Path,
+    (image, kind): (&Path, Kind),
     home: &Path,
     lives: &BTreeMap<u64, Life>,
     safe: u64,
 ) -> Result<u64, Failure> {
     // Where the node had it.
-    let disk = Disk::of(image.to_owned(), home.join("mount"))?;
+    let disk = Disk::of(image.to_owned(), home.join("mount"), kind)?;
     let verified = Command::new(cluster.binary()).args(["verify", "--data"]).arg(disk.path().join("data")).output()?;
     if !verified.status.success() {
         let said = String::from_utf8_lossy(&[verified.stdout, verified.stderr].concat()).into_owned();

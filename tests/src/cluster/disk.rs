@@ -26,6 +26,7 @@ pub enum Kind {
 pub struct Disk {
     image: PathBuf,
     mount: PathBuf,
+    kind: Kind,
     mounted: bool,
 }
 
@@ -52,15 +53,15 @@ impl Disk {
         File::create(&image)?.set_len(bytes)?;
         std::fs::create_dir_all(&mount)?;
         kind.format(&image)?;
-        let mut disk = Self { image, mount, mounted: false };
+        let mut disk = Self { image, mount, kind, mounted: false };
         disk.mount()?;
         Ok(disk)
     }
 
     /// A disk with this image, which has a file system already, mounted at `mount`.
-    pub fn of(image: PathBuf, mount: PathBuf) -> io::Result<Self> {
+    pub fn of(image: PathBuf, mount: PathBuf, kind: Kind) -> io::Result<Self> {
         std::fs::create_dir_all(&mount)?;
-        let mut disk = Self { image, mount, mounted: false };
+        let mut disk = Self { image, mount, kind, mounted: false };
         disk.mount()?;
         Ok(disk)
     }
@@ -90,7 +91,12 @@ impl Disk {
     }
 
     fn mount(&mut self) -> io::Result<()> {
-        run("mount", &["-o", "loop", &self.image.display().to_string(), &self.mount.display().to_string()])?;
+        let options = match self.kind {
+            Kind::Ext4 => "loop",
+            // Images of one disk have its UUID all, and another process' mount namespace may keep an earlier one for a while.
+            Kind::Xfs => "loop,nouuid",
+        };
+        run("mount", &["-o", options, &self.image.display().to_string(), &self.mount.display().to_string()])?;
         self.mounted = true;
         Ok(())
     }
