@@ -47,7 +47,11 @@ impl Request {
     }
 
     /// Reads the first of the requests that the bytes are; `None` if they do not begin with one that has a body of told length.
-    pub fn read(bytes: &[u8]) -> Option<Self> {
+    pub fn read(mut bytes: &[u8]) -> Option<Self> {
+        // RFC 9112 §2.2: empty lines in front of a request are passed over.
+        while let Some(rest) = bytes.strip_prefix(b"\r\n").or_else(|| bytes.strip_prefix(b"\n")) {
+            bytes = rest;
+        }
         // RFC 9112 §2.2: a line feed alone may be taken for the end of a line.
         let ends = |at: &usize| bytes[*at..].starts_with(b"\n\n") || bytes[*at..].starts_with(b"\n\r\n");
         let end = (0..bytes.len()).find(ends)?;
