@@ -96,12 +96,14 @@ async fn write(files: &SimulatedFiles, steps: &[Step]) -> (Log, Vec<State>) {
     let mut log = open(files).await.expect("an empty disk");
     let mut history = vec![state(&log).expect("a sound log")];
     let mut terms = 0;
+    // Raft writes another entry to a place only in another term.
+    let mut era = 1;
     for step in steps {
         match *step {
             Step::Append { group, len } => {
                 let group = log.group(GroupId(group));
                 let index = group.state().last.map_or(group.first_index(), |last| last.index + 1);
-                let position = Position { term: 1, node: NodeId(1), index };
+                let position = Position { term: era, node: NodeId(1), index };
                 let payload = Bytes::from(vec![index as u8; len]);
                 let (done, result) = futures::channel::oneshot::channel();
                 group.append(vec![LogEntry { position, payload }], move |told| drop(done.send(told)));
@@ -113,6 +115,7 @@ async fn write(files: &SimulatedFiles, steps: &[Step]) -> (Log, Vec<State>) {
                 log.group(GroupId(group)).save_ballot(ballot).await.expect("the disk is sound");
             }
             Step::Truncate { group, back } => {
+                era += 1;
                 let group = log.group(GroupId(group));
                 let first = group.first_index();
                 let keep = group.state().last.filter(|last| last.index >= first + back);
