@@ -284,7 +284,7 @@ async fn an_upload_waits_for_a_leader_that_no_layout_names_yet() {
 /// Whatever an upload took of it, the client waits no longer than any other for what follows its last byte.
 #[tokio::test(start_paused = true)]
 async fn an_upload_and_the_write_that_names_it_share_their_time() {
-    for (count, upload, whole) in [(3, 0, 8..9), (3, 4500, 8..9), (40, 4500, 8..9), (40, 0, 8..9)] {
+    for (count, upload) in [(3, 0), (3, 4500), (40, 4500), (40, 0)] {
         let bench = bench(1).await;
         bench.fleet.script(move |_, request| match request {
             Request::UploadBlob { .. } => Reply::Body(Box::new(move |body| {
@@ -304,7 +304,9 @@ async fn an_upload_and_the_write_that_names_it_share_their_time() {
         };
         let (written, took) = timed(both).await;
         assert!(matches!(written, Err(RouteError::Unknown(_))), "{written:?}");
-        assert!(whole.contains(&took.as_secs()), "{count} chunks, an answer after {upload} ms: {took:?}");
+        // A pause that would end past the deadline is not begun, so the answer may come a little before it.
+        let in_time = took > Duration::from_secs(7) && took < Duration::from_secs(9);
+        assert!(in_time, "{count} chunks, an answer after {upload} ms: {took:?}");
     }
 }
 
