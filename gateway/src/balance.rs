@@ -135,6 +135,15 @@ mod tests {
     }
 
     #[test]
+    fn the_second_of_two_choices_is_any_of_the_others() {
+        // Nothing but the idlest of the two is taken: the idlest of four is among them half of the time.
+        let nodes = [candidate(1, 400), candidate(2, 300), candidate(3, 200), candidate(4, 100)];
+        for (at, expected) in [0.0, 1.0 / 6.0, 2.0 / 6.0, 3.0 / 6.0].into_iter().enumerate() {
+            assert!((share(&nodes, at) - expected).abs() < 0.03, "{at}: {}", share(&nodes, at));
+        }
+    }
+
+    #[test]
     fn the_local_replica_is_taken_until_it_is_clearly_busier() {
         let local = |score| Candidate { local: true, ..candidate(2, score) };
         assert_eq!(share(&[candidate(1, 1000), local(STAY), candidate(3, 1000)], 1), 1.0);

@@ -110,6 +110,9 @@ mod tests {
         assert!(may(Some("bob"), "s3:DeleteObject", None) && !may(Some("carl"), "s3:DeleteObject", None));
         let ignored = Lists { public: false, ..object(None) };
         assert!(!judge("s3:PutObject", None, &ignored).granted);
+        for (action, needs) in [("s3:GetObject", true), ("s3:DeleteObject", true), ("s3:PutObject", false)] {
+            assert_eq!(needs_object(action), needs, "{action}");
+        }
         let gone = Lists { object: None, ..object(None) };
         assert!(judge("s3:GetObject", Some("ann"), &gone).owner, "who may list may learn that it is gone");
     }

@@ -53,11 +53,6 @@ impl Pattern {
         Ok(Self { steps, variables })
     }
 
-    /// Whether it matches everything.
-    pub fn is_everything(&self) -> bool {
-        self.steps == [Step::Many]
-    }
-
     /// Whether it has neither wildcards nor variables.
     pub fn is_fixed(&self) -> bool {
         self.steps.iter().all(|step| matches!(step, Step::Char(_)))

@@ -69,8 +69,10 @@ pub struct Network {
     base: u128,
     /// Bits that count, of 128.
     prefix: u8,
-    version_4: bool,
 }
+
+/// `::ffff:0:0/96`.
+const VERSION_4: u128 = 0xffff << 32;
 
 impl Network {
     /// Reads `ADDRESS` or `ADDRESS/BITS`.
@@ -83,12 +85,11 @@ impl Network {
             None => (text, None),
         };
         let address: IpAddr = address.parse().ok()?;
-        let version_4 = address.is_ipv4();
-        let width = if version_4 { 32 } else { 128 };
+        let width = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.unwrap_or(width);
         (bits <= width).then(|| {
             let prefix = bits + (128 - width);
-            Self { base: number(address) & mask(prefix), prefix, version_4 }
+            Self { base: number(address) & mask(prefix), prefix }
         })
     }
 
@@ -97,9 +98,12 @@ impl Network {
         number(address) & mask(self.prefix) == self.base
     }
 
-    /// Whether it is too wide to count as a restriction: wider than `/8` of version 4 or `/32` of version 6.
+    /// Whether it is too wide to count as a restriction: wider than `/8` of version 4, however that is written, or `/32`
+    /// of version 6.
     pub fn is_wide(&self) -> bool {
-        if self.version_4 { self.prefix < 96 + 8 } else { self.prefix < 32 }
+        let common = mask(self.prefix.min(96));
+        let has_version_4 = self.base & common == VERSION_4 & common;
+        self.prefix < if has_version_4 { 96 + 8 } else { 32 }
     }
 }
 
@@ -157,6 +161,19 @@ mod tests {
         for bad in ["", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/", "10.0.0.0/+8", "x", "::/129"] {
             assert_eq!(Network::parse(bad), None, "{bad}");
         }
-        assert!(Network::parse("0.0.0.0/0").unwrap().is_wide() && !Network::parse("10.0.0.0/8").unwrap().is_wide());
+        for (network, wide) in [
+            ("0.0.0.0/0", true),
+            ("10.0.0.0/7", true),
+            ("10.0.0.0/8", false),
+            ("::ffff:0:0/96", true),
+            ("::ffff:10.0.0.0/103", true),
+            ("::ffff:10.0.0.0/104", false),
+            ("::/64", true),
+            ("::1/128", false),
+            ("2001:db8::/31", true),
+            ("2001:db8::/32", false),
+        ] {
+            assert_eq!(Network::parse(network).unwrap().is_wide(), wide, "{network}");
+        }
     }
 }

@@ -271,6 +271,14 @@ mod tests {
     }
 
     #[test]
+    fn no_page_is_longer_than_was_asked_for_whatever_a_shard_gave() {
+        let merged = merge(vec![page(&["a", "b", "c"], &[], false)], 2).unwrap();
+        assert_eq!(merged, page(&["a", "b"], &[], true));
+        let merged = merge(vec![page(&["a"], &["b/", "c/"], false)], 2).unwrap();
+        assert_eq!(merged, page(&["a"], &["b/"], true));
+    }
+
+    #[test]
     fn a_prefix_of_several_shards_counts_once_and_is_not_more() {
         let merged = merge(vec![page(&["a"], &["x/"], false), page(&[], &["x/"], false)], 2).unwrap();
         assert_eq!(merged, page(&["a"], &["x/"], false));

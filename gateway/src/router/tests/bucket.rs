@@ -5,6 +5,7 @@ use std::time::Duration;
 use holdfast_wire::bucket::BucketState;
 use holdfast_wire::configuration::BucketChange;
 use holdfast_wire::id::BucketName;
+use holdfast_wire::identity::Identities;
 use holdfast_wire::placement::Placement;
 use holdfast_wire::request::RootRequest;
 use tokio::time::sleep;
@@ -134,4 +135,56 @@ async fn changes_go_to_roots_leader_under_one_id_and_are_known_at_once() {
     bench.fleet.node(1).script(|_| ok(Response::RootRefused(RootRefusal::BucketNotEmpty)));
     let full = bench.router.delete_bucket(name("fresh")).await;
     assert_eq!(full.unwrap_err(), RouteError::Root(RootRefusal::BucketNotEmpty));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_record_is_looked_up_anew_as_long_as_root_answers_soon() {
+    let bench = bench(1).await;
+    bench.router.bucket(&name("bucket")).await.unwrap();
+    bench.fleet.put_bucket(Bucket { revision: 2, tags: tagged("new"), ..bench.bucket.clone() });
+    sleep(Duration::from_secs(6)).await;
+    let fleet = bench.fleet.clone();
+    bench
+        .fleet
+        .script(move |node, request| Reply::After(Duration::from_millis(100), fleet.node(node.0).soundly(request)));
+    assert_eq!(bench.router.bucket(&name("bucket")).await.unwrap().tags, tagged("new"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_for_after_a_removal_is_kept_as_before() {
+    let bench = bench(1).await;
+    bench.fleet.put_bucket(bucket(9, "other"));
+    bench.router.delete_bucket(name("other")).await.unwrap();
+    let before = bench.fleet.calls();
+    for _ in 0..5 {
+        bench.router.bucket(&name("bucket")).await.unwrap();
+    }
+    assert_eq!(bench.fleet.calls() - before, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bucket_that_is_only_being_created_is_none_that_a_replica_knows() {
+    let bench = bench(1).await;
+    bench.fleet.put_bucket(Bucket { state: BucketState::Creating, ..bucket(10, "unborn") });
+    let fleet = bench.fleet.clone();
+    bench.fleet.script(move |node, request| match request {
+        Request::Root(RootRequest::Bucket { .. }) => unavailable(),
+        _ => Reply::Now(fleet.node(node.0).soundly(request)),
+    });
+    let unborn = bench.router.bucket(&name("unborn")).await;
+    assert!(matches!(unborn, Err(RouteError::SlowDown(_))), "{unborn:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn identities_are_those_of_root() {
+    let bench = bench(1).await;
+    bench.fleet.script(|_, request| match request {
+        Request::Root(RootRequest::Identities { known: 4 }) => ok(Response::Identities(None)),
+        Request::Root(RootRequest::Identities { .. }) => {
+            ok(Response::Identities(Some(Box::new(Identities { version: 4, ..Identities::default() }))))
+        }
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(bench.router.identities(3).await.unwrap().unwrap().version, 4);
+    assert_eq!(bench.router.identities(4).await.unwrap(), None);
 }

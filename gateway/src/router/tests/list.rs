@@ -3,7 +3,9 @@
 use holdfast_wire::error::CallError;
 use holdfast_wire::object::Summary;
 use holdfast_wire::placement::HashRange;
-use holdfast_wire::request::{ListFrom, ListObjects, ListPage, ListUploads, Read, ReadRequest};
+use holdfast_wire::request::{
+    ListFrom, ListObjects, ListPage, ListUploads, ListVersions, Read, ReadRequest, VersionPage,
+};
 
 use super::*;
 use crate::fake::{err, object};
@@ -127,4 +129,53 @@ async fn uploads_are_listed_over_all_shards() {
     let (uploads, prefixes, more) = bench.router.list_uploads(&bench.bucket, list).await.unwrap();
     assert!(uploads.is_empty());
     assert_eq!((prefixes, more), (vec!["a/".to_owned(), "b1/".to_owned(), "b2/".to_owned()], true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn versions_and_uploads_of_a_bucket_made_anew_are_listed_under_its_new_id() {
+    let bench = bench(2).await;
+    bench.fleet.put_bucket(bucket(8, "bucket"));
+    bench.fleet.script(|_, request| {
+        let Request::Read(ReadRequest { read, .. }) = request else { return Reply::Soundly };
+        match read {
+            Read::ListVersions(list) if list.bucket.0 == 8 => ok(Response::ListedVersions(VersionPage::default())),
+            Read::ListUploads(list) if list.bucket.0 == 8 => {
+                ok(Response::Uploads { uploads: vec![], prefixes: vec![], more: false })
+            }
+            _ => ok(Response::NotRead(NotRead::NoSuchBucket)),
+        }
+    });
+    let (bucket, prefix) = (bench.bucket.id, String::new());
+    let versions = ListVersions {
+        bucket,
+        prefix: prefix.clone(),
+        delimiter: None,
+        after: ListFrom::Start,
+        after_version: None,
+        limit: 9,
+    };
+    let page = bench.router.list_versions(&bench.bucket, Modes::default(), versions).await;
+    assert_eq!(page.unwrap(), VersionPage::default());
+    let uploads = ListUploads { bucket, prefix, delimiter: None, after: None, limit: 9 };
+    let page = bench.router.list_uploads(&bench.bucket, uploads).await;
+    assert_eq!(page.unwrap(), (vec![], vec![], false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_waits_for_a_map_and_not_for_ever() {
+    let fleet = Fleet::new(1, 2);
+    fleet.script(|_, request| shard_page(request));
+    let membership = Membership::start_with(fleet.clone(), None, vec!["n1".to_owned()], Seams::real());
+    let router = Router::new(membership, Seams::real(), RouterOptions::default());
+    let bucket = bucket(7, "bucket");
+    let page = router.list(&bucket, Modes::default(), list(&bucket, "", 9)).await;
+    assert_eq!(page.unwrap().objects.len(), 6, "before the first heartbeat");
+
+    let fleet = Fleet::new(1, 2);
+    fleet.node(1).die();
+    let membership = Membership::start_with(fleet, None, vec!["n1".to_owned()], Seams::real());
+    let router = Router::new(membership, Seams::real(), RouterOptions::default());
+    let (page, took) = timed(router.list(&bucket, Modes::default(), list(&bucket, "", 9))).await;
+    assert!(matches!(page, Err(RouteError::SlowDown(_))), "{page:?}");
+    assert!(took < NEVER_LONGER && took > Duration::from_secs(7), "{took:?}");
 }

@@ -111,6 +111,8 @@ async fn whatever_one_replica_cannot_serve_another_does() {
             assert_eq!(text(got).await, "from 3");
             assert_eq!(took, Duration::ZERO);
         }
+        let others = bench.asked()[..2].iter().sum::<usize>() as u64;
+        assert_eq!(bench.router.metrics().retries.load(Ordering::Relaxed), others);
     }
 }
 
@@ -177,6 +179,33 @@ async fn a_hedge_that_fails_does_not_spoil_the_read() {
     let (got, took) = timed(bench.get()).await;
     text(got).await;
     assert_eq!(took, Duration::from_millis(300));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_slow_for_everybody_is_not_hedged_for_long() {
+    let bench = bench(1).await;
+    let fleet = bench.fleet.clone();
+    bench.fleet.script(move |node, request| Reply::After(DELAY_MIN * 2, fleet.node(node.0).soundly(request)));
+    let hedges = async |reads: u64| {
+        let before = bench.router.metrics().hedges.load(Ordering::Relaxed);
+        for _ in 0..reads {
+            text(bench.get().await).await;
+        }
+        bench.router.metrics().hedges.load(Ordering::Relaxed) - before
+    };
+    assert!(hedges(400).await > 5);
+    assert_eq!(hedges(400).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn chances_are_even() {
+    let bench = bench(1).await;
+    let mut ones = [0; 64];
+    for _ in 0..4096 {
+        let chance = bench.router.core.chance();
+        ones.iter_mut().enumerate().for_each(|(bit, ones)| *ones += chance >> bit & 1);
+    }
+    assert!(ones.iter().all(|ones| (1800..2300).contains(ones)), "{ones:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -261,6 +290,11 @@ async fn a_bucket_made_anew_is_read_under_its_new_id_and_strongly() {
         _ => Reply::Soundly,
     });
     text(bench.eventually().await).await;
+    bench.fleet.script(|_, request| match request {
+        Request::Read(_) => ok(Response::NotRead(NotRead::NoSuchBucket)),
+        _ => Reply::Soundly,
+    });
+    assert_eq!(bench.get().await.err(), Some(RouteError::NoSuchBucket), "a shard that never learns of it");
     bench.fleet.remove_bucket("bucket");
     assert_eq!(bench.get().await.err(), Some(RouteError::NoSuchBucket));
 }
@@ -360,6 +394,44 @@ async fn bytes_that_break_off_go_on_from_another_replica() {
         assert_eq!(get.seq, Some(Seq { group: GroupId(1), index: 4 }));
         assert_eq!(rest.freshness, Freshness::AtLeast(4));
     }
+}
+
+/// A version that was chosen is read to its end, whatever the condition would say of it by then.
+#[tokio::test(start_paused = true)]
+async fn what_goes_on_is_not_judged_again() {
+    let bench = bench(1).await;
+    let mut first = true;
+    bench.fleet.script(move |_, request| {
+        let Read::Get(get) = &read_of(request).read else { panic!("no get") };
+        match std::mem::take(&mut first) {
+            true => serve(request, 300, Ends::Broken),
+            false if get.condition == ReadCondition::default() => serve(request, SIZE, Ends::Well),
+            false => ok(Response::NotRead(NotRead::NoSuchKey)),
+        }
+    });
+    let condition = ReadCondition { if_unmodified_since_s: Some(1), ..ReadCondition::default() };
+    let got = bench.router.get(&bench.bucket, Modes::default(), GetObject { condition, ..get(&bench.bucket) }).await;
+    let (got, error) = bytes(got).await;
+    assert!(error.is_none() && got == content(0, SIZE), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_empty_piece_is_passed_on() {
+    let bench = bench(1).await;
+    bench.fleet.script(|_, request| match serve(request, 0, Ends::Well) {
+        Reply::Body(serve) => Reply::Body(Box::new(move |body| {
+            async move {
+                let (response, body) = serve(body).await?;
+                let pieces = [Bytes::new(), Bytes::from(content(0, 400)), Bytes::new(), Bytes::from(content(400, 600))];
+                let stream = futures::stream::iter(pieces.map(Ok)).boxed();
+                Ok((response, Body { stream, ..body }))
+            }
+            .boxed()
+        })),
+        other => other,
+    });
+    let pieces: Vec<Bytes> = bench.get().await.unwrap().body.map(Result::unwrap).collect().await;
+    assert_eq!(pieces.iter().map(Bytes::len).collect::<Vec<_>>(), [400, 600]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -102,6 +102,55 @@ async fn a_body_of_a_mebibyte_is_sent_again_in_full() {
     }
 }
 
+/// What is kept of a body ends behind a mebibyte, wherever its pieces end.
+#[tokio::test(start_paused = true)]
+async fn pieces_of_any_size_are_kept_up_to_a_mebibyte() {
+    for (piece, count) in [(65_521, 100), (1 << 20, 2), (3 << 20, 1), ((1 << 20) + 1, 2)] {
+        let bench = bench(1).await;
+        bench.fleet.script(|_, _| Reply::Never);
+        let taken = Arc::new(AtomicU64::new(0));
+        let counter = taken.clone();
+        let body = futures::stream::iter(0..count).map(move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok(Bytes::from(vec![7; piece]))
+        });
+        let upload = tokio::time::timeout(Duration::from_millis(100), bench.upload(body.boxed())).await;
+        assert!(upload.is_err(), "nobody answers");
+        assert_eq!(taken.load(Ordering::Relaxed), (1 << 20) / piece as u64 + 1, "{piece} bytes each");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_is_followed_by_an_upload_too() {
+    let bench = bench(1).await;
+    bench.fleet.node(1).script(|_| err(CallError::NotLeader { leader: Some(NodeId(3)) }));
+    bench.fleet.node(3).script(|_| take(usize::MAX, Arc::default(), uploaded()));
+    let (uploaded, took) = timed(bench.upload(chunks(3).0)).await;
+    uploaded.unwrap();
+    assert!(took <= Duration::from_millis(10), "{took:?}");
+    assert_eq!(bench.fleet.calls(), 2);
+}
+
+/// A replica that takes what is kept, piece by piece, works; that takes longer than standing still may.
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_takes_its_time_with_the_start_is_not_stalled() {
+    let bench = bench(1).await;
+    bench.fleet.script(|_, _| {
+        Reply::Body(Box::new(|body| {
+            async move {
+                let mut stream = body.stream;
+                while stream.next().await.is_some() {
+                    tokio::time::sleep(Duration::from_millis(450)).await;
+                }
+                uploaded()
+            }
+            .boxed()
+        }))
+    });
+    bench.upload(chunks(20).0).await.unwrap();
+    assert_eq!(bench.fleet.calls(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_longer_body_is_sent_again_only_while_nothing_behind_its_start_was_taken() {
     for (reach, again) in [(0, true), (10 * CHUNK, true), (40 * CHUNK, false)] {

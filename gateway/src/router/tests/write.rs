@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use holdfast_wire::error::CallError;
-use holdfast_wire::id::{BlobId, BucketId, NodeId, Seq, VersionId};
+use holdfast_wire::id::{BlobId, BucketId, NodeId, Seq, UploadId, VersionId};
 use holdfast_wire::placement::HashRange;
-use holdfast_wire::request::{DeleteKey, Deleted};
+use holdfast_wire::request::{DeleteKey, Deleted, PutPart};
 
 use super::*;
 use crate::fake::{err, unavailable, unknown, unreachable};
@@ -20,6 +20,7 @@ async fn the_leader_is_asked_once() {
     assert_eq!((bench.fleet.calls(), bench.fleet.node(1).calls().len()), (1, 1));
     let write = write_of(&bench.fleet.node(1).calls()[0]).clone();
     assert!(write.deadline_ms <= 2500 && write.request != RequestId(0));
+    assert_eq!(bench.router.view().unwrap().layout.nodes.len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -36,6 +37,57 @@ async fn a_hint_is_followed_at_once_and_under_the_same_id() {
     assert_eq!(written.unwrap().ack, AckMode::All);
     assert_eq!(took, Duration::ZERO);
     assert_eq!(ids(&bench.fleet.node(1).calls()), ids(&bench.fleet.node(3).calls()));
+}
+
+/// The node that a hint names may lead in a term that no heartbeat has told of yet.
+#[tokio::test(start_paused = true)]
+async fn whom_a_hint_names_has_time_to_answer() {
+    let bench = bench(1).await;
+    let sound = bench.fleet.clone();
+    bench.fleet.node(1).script(|_| err(CallError::NotLeader { leader: Some(NodeId(2)) }));
+    bench.fleet.node(2).script(move |request| Reply::After(Duration::from_millis(900), sound.node(1).soundly(request)));
+    let (written, took) = timed(bench.write()).await;
+    written.unwrap();
+    assert_eq!((took, bench.fleet.calls()), (Duration::from_millis(900), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_was_elected_anew_is_not_left() {
+    let bench = bench(1).await;
+    let sound = bench.fleet.clone();
+    bench.fleet.node(1).script(move |request| Reply::After(Duration::from_millis(900), sound.node(1).soundly(request)));
+    let again = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        bench.fleet.lead(SHARD, 1, 2);
+    };
+    let ((written, took), ()) = tokio::join!(timed(bench.write()), again);
+    written.unwrap();
+    assert_eq!((took, bench.fleet.calls()), (Duration::from_millis(900), 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_points_at_itself_is_asked_again_with_a_pause() {
+    let bench = bench(1).await;
+    let mut first = true;
+    bench.fleet.node(1).script(move |_| match std::mem::take(&mut first) {
+        true => err(CallError::NotLeader { leader: Some(NodeId(1)) }),
+        false => Reply::Soundly,
+    });
+    let (written, took) = timed(bench.write()).await;
+    written.unwrap();
+    assert!(took >= Duration::from_millis(5) && took <= Duration::from_millis(10), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ids_of_requests_are_a_gateways_own() {
+    let (one, two) = (bench(1).await, bench(1).await);
+    one.write().await.unwrap();
+    one.write().await.unwrap();
+    two.write().await.unwrap();
+    let (one, two) = (ids(&one.fleet.node(1).calls()), ids(&two.fleet.node(1).calls()));
+    let gateway = |id: &RequestId| id.0 >> 64;
+    assert_eq!((one.len(), gateway(&one[0])), (2, gateway(&one[1])));
+    assert!(one[0] != one[1] && gateway(&one[0]) != gateway(&two[0]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -284,6 +336,50 @@ async fn bytes_that_lie_with_the_old_bucket_are_not_named_by_the_new_one() {
     assert!(matches!(written, Err(RouteError::SlowDown(_))), "{written:?}");
 }
 
+/// Bytes that the write carries go wherever it goes.
+#[tokio::test(start_paused = true)]
+async fn inline_bytes_follow_their_bucket_to_another_shard() {
+    let bench = bench(64).await;
+    let other = (8..).find(|&id| {
+        let moved = bucket(id, "bucket");
+        shard_of(&bench.membership.view(), point_of(&moved, &key("k"))) != Some(bench.shard("k"))
+    });
+    let other = other.unwrap();
+    bench.fleet.put_bucket(bucket(other, "bucket"));
+    bench.fleet.script(knows(other));
+    bench.write().await.unwrap();
+    let part = |body| {
+        Write::PutPart(PutPart {
+            bucket: bench.bucket.id,
+            key: key("k"),
+            upload: UploadId(1),
+            number: 1,
+            etag: String::new(),
+            checksum: None,
+            body,
+            salt: None,
+        })
+    };
+    let put = async |body| bench.router.write(&bench.bucket, &key("k"), Modes::default(), part(body)).await;
+    let inline = put(NewBody::Inline("x".into())).await;
+    assert!(!matches!(inline, Err(RouteError::SlowDown(_))), "{inline:?}");
+    let blob = put(NewBody::Blob { id: BlobId(5), len: 9 }).await;
+    assert!(matches!(blob, Err(RouteError::SlowDown(_))), "{blob:?}");
+}
+
+/// What the client names once is one write, however often it is sent; what was refused is another.
+#[tokio::test(start_paused = true)]
+async fn a_refused_write_goes_on_under_another_id_that_follows_from_the_clients() {
+    let bench = bench(1).await;
+    bench.fleet.put_bucket(bucket(8, "bucket"));
+    bench.fleet.script(knows(8));
+    let write = put(&bench.bucket, "k");
+    bench.router.write_as(Some(RequestId(77)), &bench.bucket, &key("k"), Modes::default(), write).await.unwrap();
+    let calls: Vec<_> =
+        bench.fleet.node(1).calls().into_iter().filter(|call| matches!(call, Request::Write(_))).collect();
+    assert_eq!(ids(&calls), [RequestId(77), RequestId(78)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_bucket_that_is_gone_is_told_and_forgotten() {
     let bench = bench(1).await;
@@ -376,6 +472,43 @@ async fn many_deletes_of_a_bucket_made_anew_use_its_new_id() {
     bench.fleet.script(knows(0));
     let answers = bench.router.delete_many(&bench.bucket, Modes::default(), keys(10), false).await;
     assert!(answers.iter().all(|answer| *answer == Err(RouteError::NoSuchBucket)), "{answers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_deletes_that_may_have_been_done_are_not_done_in_another_shard() {
+    let bench = bench(1).await;
+    let mut first = true;
+    bench.fleet.script(move |_, _| if std::mem::take(&mut first) { unknown() } else { refused(Refusal::WrongShard) });
+    let answers = bench.router.delete_many(&bench.bucket, Modes::default(), keys(3), false).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Err(RouteError::Unknown(_)))), "{answers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_about_other_keys_than_were_sent_is_none() {
+    let bench = bench(1).await;
+    bench.fleet.script(|_, request| {
+        let seq = Seq { group: write_of(request).group, index: 9 };
+        let keys = vec![Ok(deleted(seq.group))];
+        ok(Response::Written { outcome: WriteOutcome::Deleted { seq, keys }, ack: AckMode::Majority })
+    });
+    let answers = bench.router.delete_many(&bench.bucket, Modes::default(), keys(3), false).await;
+    assert!(answers.iter().all(|answer| matches!(answer, Err(RouteError::Unknown(_)))), "{answers:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_deletes_wait_for_a_shard_that_does_not_know_the_bucket_yet_and_not_for_ever() {
+    let bench = bench(1).await;
+    bench.fleet.script(knows(0));
+    let deleting = bench.router.delete_many(&bench.bucket, Modes::default(), keys(3), false);
+    let (answers, took) = timed(deleting).await;
+    assert!(answers.iter().all(|answer| *answer == Err(RouteError::NoSuchBucket)), "{answers:?}");
+    assert!(took >= Duration::from_millis(5) && took < Duration::from_secs(1), "{took:?}");
+    // A bucket made anew is no reason to wait.
+    bench.fleet.put_bucket(bucket(8, "bucket"));
+    bench.fleet.script(knows(8));
+    let deleting = bench.router.delete_many(&bench.bucket, Modes::default(), keys(3), false);
+    let (answers, took) = timed(deleting).await;
+    assert!(answers.iter().all(Result::is_ok) && took == Duration::ZERO, "{answers:?} {took:?}");
 }
 
 #[tokio::test(start_paused = true)]
