@@ -41,7 +41,7 @@ use read_index::ReadIndex;
 pub use round::Rounds;
 
 /// Entries that `ack=leader` may run ahead of the commit; beyond, it waits like `majority`.
-const LEAD_MAX: u64 = 10_000;
+pub(crate) const LEAD_MAX: u64 = 10_000;
 
 /// A snapshot is a sync of the index.
 const SNAPSHOT_WITHIN: Duration = Duration::from_secs(60);

@@ -51,3 +51,18 @@ impl Drop for Waiting {
         self.early.waiting.lock().remove(&self.request);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_left_is_forgotten() {
+        let early = Early::default();
+        let (one, two) = (early.wait(RequestId(1)), early.wait(RequestId(2)));
+        drop(one);
+        assert_eq!(early.waiting.lock().keys().collect::<Vec<_>>(), [&RequestId(2)]);
+        drop(two);
+        assert!(early.waiting.lock().is_empty());
+    }
+}
