@@ -370,6 +370,51 @@ mod tests {
     }
 
     #[test]
+    fn a_window_may_wait_and_no_byte_more() {
+        let (mut course, t) = three();
+        course.saw(0, WINDOW, Some(t), t);
+        assert_eq!(course.next(t), Step::Take(Some(t + STALL)));
+        course.saw(0, WINDOW + 1, Some(t), t);
+        assert!(matches!(course.next(t), Step::Hold(_)));
+    }
+
+    #[test]
+    fn behind_the_last_byte_bytes_that_wait_must_move_and_an_answer_has_longer() {
+        let (mut course, t) = three();
+        course.saw(0, 0, Some(t), t);
+        course.saw(1, 1, Some(t + ms(100)), t + ms(100));
+        let ended = t + ms(1000);
+        course.ended(ended);
+        let stalled = t + ms(100) + STALL;
+        assert_eq!(course.next(ended), Step::Hold(stalled), "the one with bytes left is due first");
+        assert!(matches!(course.next(stalled - ms(1)), Step::Hold(_)));
+        assert_eq!(course.next(stalled), Step::Drop(1));
+        let late = ended + ANSWER_WITHIN;
+        assert_eq!(course.next(late - ms(1)), Step::Hold(late));
+        assert_eq!(course.next(late), Step::Drop(0));
+
+        // One that took its last bytes behind the client's has the time from then on.
+        let (mut course, t) = three();
+        course.saw(0, 1, Some(t), t);
+        course.answered(1, Err(CallError::Overloaded));
+        course.ended(t);
+        let moved = t + ms(3000);
+        course.saw(0, 0, Some(moved), moved);
+        let late = moved + ANSWER_WITHIN;
+        assert_eq!(course.next(late - ms(1)), Step::Hold(late));
+        assert_eq!(course.next(late), Step::Drop(0));
+    }
+
+    #[test]
+    fn a_node_that_waits_for_its_own_disk_alone_looks_again_in_time() {
+        let (mut course, t) = three();
+        course.ended(t);
+        course.answered(0, Ok(()));
+        course.answered(1, Ok(()));
+        assert_eq!(course.next(t + ms(10)), Step::Hold(t + ms(10) + STALL));
+    }
+
+    #[test]
     fn without_followers_the_own_copy_is_the_majority() {
         let t = Instant::now();
         let mut course = Course::new(1, 0, t);

@@ -387,3 +387,36 @@ impl<R: Iterator<Item = Row>> Iterator for Overlay<'_, R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// What lies on top is what a map has after the changes, in its order.
+        #[test]
+        fn changes_lie_on_top_of_rows(
+            rows in prop::collection::btree_map("[abc]{1,2}", "[xy]", 0..8),
+            changed in prop::collection::btree_map("[abc]{1,2}", prop::option::of("[xy]"), 0..8),
+        ) {
+            let mut whole = rows.clone();
+            for (suffix, value) in &changed {
+                match value {
+                    Some(value) => whole.insert(suffix.clone(), value.clone()),
+                    None => whole.remove(suffix),
+                };
+            }
+            let rows = rows.into_iter().map(|(suffix, value)| Ok((Bytes::from(suffix), Bytes::from(value))));
+            let changed: BTreeMap<Suffix, Option<Bytes>> =
+                changed.into_iter().map(|(suffix, value)| (suffix.into_bytes(), value.map(Bytes::from))).collect();
+            let overlay = Overlay { rows: rows.peekable(), changed: changed.range(Suffix::new()..).peekable() };
+            let found: Vec<(Bytes, Bytes)> = overlay.map(Result::unwrap).collect();
+            let whole: Vec<_> = whole.into_iter().map(|(suffix, value)| (Bytes::from(suffix), Bytes::from(value))).collect();
+            prop_assert_eq!(found, whole);
+        }
+    }
+}

@@ -1,9 +1,10 @@
 //! Lifecycle rules: what goes when its time has come, and what does not.
 
+use holdfast_wire::bucket::BucketState;
 use holdfast_wire::configuration::Versioning;
 use holdfast_wire::id::VersionId;
 use holdfast_wire::lifecycle::{Expiration, Filter, Lifecycle, Noncurrent, Rule};
-use holdfast_wire::lock::{BucketLock, LockMode, ObjectLock, Retention};
+use holdfast_wire::lock::{BucketLock, DAY_MS, LockMode, ObjectLock, Retention};
 use holdfast_wire::object::Attributes;
 use holdfast_wire::request::{Amend, Amendment, ListVersions, PutObject, Write};
 
@@ -118,6 +119,77 @@ fn objects_go_when_their_days_are_over_whether_rules_or_they_came_first() {
     assert_eq!(shard.held(), ["a/1+", "b+"]);
 }
 
+/// A page of rules seeing what is there is followed by the next, in every table.
+#[test]
+fn rules_see_all_that_is_there_however_much_it_is() {
+    for versioning in [Versioning::Off, Versioning::Enabled] {
+        let mut shard = Shard::new(versioning);
+        for at in 0..10 {
+            shard.put(10, &format!("k{at}"));
+            shard.log.apply(&shard.index, 10, create_upload(&format!("u{at}"), at));
+        }
+        if versioning == Versioning::Enabled {
+            (0..10).for_each(|at| shard.put(11, &format!("k{at}")));
+        }
+        shard.rules(20, vec![Rule { abort_uploads: Some(1), ..noncurrent("", 1, 0) }, after_days("", 2)]);
+        let versions = if versioning == Versioning::Enabled { 10 } else { 0 };
+        assert_eq!(shard.expire(2000), (0, versions, 0, 10));
+        assert_eq!(shard.expire(3000), (10, 0, 0, 0));
+    }
+}
+
+#[test]
+fn an_expiry_tells_whether_more_is_due() {
+    let mut shard = Shard::new(Versioning::Off);
+    shard.rules(1, vec![after_days("", 1)]);
+    for name in ["a", "b", "c"] {
+        shard.put(10, name);
+    }
+    let mut expire = || match shard.log.apply(&shard.index, 2000, Command::Expire { limit: 2 }) {
+        Outcome::Expired(Expired { objects, more, .. }) => (objects, more),
+        other => panic!("{other}"),
+    };
+    assert_eq!((expire(), expire()), ((2, true), (1, false)));
+}
+
+/// What is found before its time is looked at again, not forgotten and not let go of.
+#[test]
+fn rules_that_give_more_time_are_waited_for() {
+    let mut shard = Shard::new(Versioning::Enabled);
+    let rules = |days| {
+        let upload = Rule { abort_uploads: Some(days), ..rule("up") };
+        let markers = Rule { expired_markers: false, ..after_days("m", days) };
+        vec![upload, markers, after_days("k", days), noncurrent("v", days, 0)]
+    };
+    shard.rules(1, rules(1));
+    shard.log.apply(&shard.index, 10, create_upload("up", 1));
+    shard.delete(10, "m");
+    shard.put(10, "k");
+    shard.put(10, "v");
+    shard.put(11, "v");
+    shard.rules(20, rules(5));
+    let held = shard.held();
+    assert_eq!(shard.expire(2000), (0, 0, 0, 0));
+    assert_eq!(shard.held(), held);
+    assert_eq!(shard.expire(5999), (0, 0, 0, 0));
+    let (objects, versions, markers, uploads) = shard.expire(6000);
+    assert_eq!((objects, versions, uploads), (1, 1, 1));
+    assert_eq!(markers, 1, "a marker over nothing has the days of an object");
+}
+
+#[test]
+fn a_bucket_that_is_being_deleted_is_looked_at_again_a_minute_later() {
+    let mut shard = Shard::new(Versioning::Off);
+    shard.rules(1, vec![after_days("", 1)]);
+    shard.put(10, "a");
+    shard.home.state = BucketState::Deleting;
+    shard.install(20);
+    shard.log.apply(&shard.index, 2000, Command::Expire { limit: 9 });
+    assert_eq!(shard.held(), ["a+"]);
+    let due = |now_ms| shard.index.reader().is_due(now_ms).unwrap();
+    assert_eq!((due(61_999), due(62_000)), (false, true));
+}
+
 #[test]
 fn tags_decide_when_it_comes_to_it() {
     let mut shard = Shard::new(Versioning::Off);
@@ -192,6 +264,8 @@ fn locked_versions_wait_until_they_may_go() {
     hold(&mut shard, 5600, VersionId::Of(seq), true);
     shard.put(5700, "k");
     assert_eq!(shard.expire(50_000), (0, 0, 0, 0));
+    let due = |now_ms| shard.index.reader().is_due(now_ms).unwrap();
+    assert_eq!((due(50_000 + DAY_MS - 1), due(50_000 + DAY_MS)), (false, true), "looked at again a day later");
     assert_eq!(shard.held(), ["k++"]);
 }
 

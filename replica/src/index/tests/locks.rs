@@ -4,7 +4,9 @@ use holdfast_wire::configuration::Versioning;
 use holdfast_wire::id::VersionId;
 use holdfast_wire::lock::{BucketLock, DAY_MS, DefaultRetention, LockMode, ObjectLock, Period, Retention};
 use holdfast_wire::object::Attributes;
-use holdfast_wire::request::{Amend, Amendment, DeleteKey, Deleted, PutObject, Refusal, Write, WriteOutcome};
+use holdfast_wire::request::{
+    Amend, Amendment, DeleteKey, Deleted, PutObject, Refusal, RenameObject, Write, WriteOutcome,
+};
 
 use super::support::*;
 use super::*;
@@ -137,4 +139,41 @@ fn without_object_lock_nothing_can_be_locked() {
     assert_eq!(bucket.amend(12, VersionId::Null, retention(GOVERNANCE, 99, false)), Err(Refusal::NoLock));
     let mut locked = Locked::new(None);
     assert_eq!(locked.put(10, until(GOVERNANCE, 10)), Err(Refusal::RetentionPast));
+}
+
+/// What protects a version is its own: neither its copies nor what it is renamed to inherit it.
+#[test]
+fn copies_and_renames_are_as_free_as_new_versions() {
+    let mut locked = Locked::new(None);
+    let hold = ObjectLock { retention: None, legal_hold: Some(true) };
+    locked.put(10, hold).unwrap();
+    let lock = |locked: &Locked, name: &str| locked.index.object(BucketId(1), &key(name)).unwrap().unwrap().detail.lock;
+    assert_eq!(lock(&locked, "k"), hold);
+    let copy = copy_object(&locked.index, "k", "copy");
+    locked.write(20, Write::Copy(copy));
+    assert_eq!(lock(&locked, "copy"), ObjectLock::default());
+    let rename = RenameObject {
+        bucket: BucketId(1),
+        key: key("renamed"),
+        condition: Default::default(),
+        from_key: key("k"),
+        from_condition: Default::default(),
+    };
+    locked.write(30, Write::Rename(rename));
+    assert_eq!(lock(&locked, "renamed"), ObjectLock::default());
+}
+
+#[test]
+fn an_upload_keeps_the_lock_that_it_was_begun_with() {
+    let mut locked = Locked::new(None);
+    let lock = until(COMPLIANCE, 5000);
+    for (id, completed_ms) in [(7, 100), (8, 9000)] {
+        let Command::Write(Write::CreateUpload { bucket, mut upload }) = create_upload("k", id) else { unreachable!() };
+        upload.attributes.lock = lock;
+        locked.write(10, Write::CreateUpload { bucket, upload });
+        locked.log.apply(&locked.index, 20, put_part("k", id, 1, inline("body")));
+        locked.log.apply(&locked.index, completed_ms, complete("k", id, &[(1, 4)]));
+        let object = locked.index.object(BucketId(1), &key("k")).unwrap().unwrap();
+        assert_eq!(object.detail.lock, lock, "completed at {completed_ms}");
+    }
 }
