@@ -152,6 +152,18 @@ fn an_expiry_tells_whether_more_is_due() {
     assert_eq!((expire(), expire()), ((2, true), (1, false)));
 }
 
+#[test]
+fn a_marker_that_was_overtaken_is_a_version_that_is_not_current() {
+    let mut shard = Shard::new(Versioning::Enabled);
+    shard.rules(1, vec![noncurrent("", 1, 0)]);
+    shard.put(10, "k");
+    shard.delete(20, "k");
+    shard.put(500, "k");
+    assert_eq!(shard.held(), ["k+-+"]);
+    assert_eq!(shard.expire(2000), (0, 2, 0, 0));
+    assert_eq!(shard.held(), ["k+"]);
+}
+
 /// What is found before its time is looked at again, not forgotten and not let go of.
 #[test]
 fn rules_that_give_more_time_are_waited_for() {

@@ -49,6 +49,15 @@ fn a_shard_grows_up_to_its_share_and_no_further() {
     assert!(stored(&log.apply(&index, 10, put("b", inline("1")))), "what shrinks may always");
     let copied = copy(&index, "a", "c");
     assert_eq!(log.apply(&index, 11, copied), used_up(6, 1));
+    // A share that has become too small bounds only what grows.
+    log.apply(&index, 12, give_back(8, 0, 0));
+    log.apply(&index, 13, take(8, 5, 3));
+    assert!(stored(&log.apply(&index, 14, put("c", inline("")))), "an object more, no byte more");
+    log.apply(&index, 15, give_back(9, 0, 0));
+    log.apply(&index, 16, take(9, 100, 2));
+    assert!(stored(&log.apply(&index, 17, put("a", inline("1234567")))), "bytes more, no object more");
+    assert_eq!(log.apply(&index, 18, take(10, 100, 100)), Outcome::None, "of a round that it gave nothing back for");
+    assert_eq!(log.apply(&index, 19, put("d", inline(""))), used_up(0, 1));
 }
 
 #[test]

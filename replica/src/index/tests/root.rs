@@ -41,7 +41,7 @@ impl Cluster {
         let nodes = (1..=nodes).map(|id| node(id, &format!("n{id}"))).collect();
         let groups = (0..3).map(|group| place(group, voters)).collect();
         let map = ShardMap { epoch: Epoch(1), groups };
-        let layout = Layout { version: 0, draining: Vec::new(), nodes, map, copies: 3 };
+        let layout = Layout { version: 0, draining: Vec::new(), nodes, map, copies: 0 };
         let genesis = RootCommand::Genesis { cluster: ClusterId(5), layout, replicas: 3 };
         assert_eq!(cluster.apply(genesis), Outcome::Done);
         cluster
@@ -84,10 +84,61 @@ fn genesis_happens_once() {
     let mut cluster = Cluster::new(3, &[1, 2, 3]);
     assert!(cluster.log.effects.layout);
     assert_eq!((cluster.index.cluster(), cluster.index.layout().version), (Some(ClusterId(5)), 1));
+    assert_eq!(cluster.index.layout().copies, 3);
     let again = RootCommand::Genesis { cluster: ClusterId(6), layout: Layout::default(), replicas: 1 };
     assert_eq!(cluster.apply(again), Outcome::Done);
     assert_eq!(cluster.index.cluster(), Some(ClusterId(5)));
     assert!(cluster.log.effects.is_empty());
+}
+
+#[test]
+fn a_bucket_begins_with_the_lock_and_the_documents_that_were_asked_for() {
+    let mut cluster = Cluster::new(1, &[1]);
+    for (name, lock, versioning) in [("locked", true, Versioning::Enabled), ("plain", false, Versioning::Off)] {
+        let create = RootCommand::CreateBucket {
+            name: name.parse().unwrap(),
+            owner: "me".to_owned(),
+            placement: Placement::WholeKey,
+            tags: vec![],
+            documents: vec![(Document::Policy, "{}".to_owned())],
+            lock,
+        };
+        let configuration = bucket_in(cluster.apply(create)).configuration;
+        assert_eq!((configuration.versioning, configuration.lock), (versioning, lock.then(BucketLock::default)));
+        assert_eq!(configuration.documents.get(&Document::Policy).map(String::as_str), Some("{}"));
+    }
+}
+
+#[test]
+fn a_node_that_joins_again_has_its_new_address_and_draws_no_seat() {
+    let mut cluster = Cluster::new(3, &[1, 2, 3]);
+    let before = cluster.index.layout();
+    assert_eq!(cluster.apply(RootCommand::Join { node: node(2, "n2") }), Outcome::Joined { node: NodeId(2) });
+    assert_eq!(cluster.index.layout(), before, "nothing is new");
+    let moved = NodeInfo { address: "elsewhere:9003".to_owned(), ..node(2, "n2") };
+    assert_eq!(cluster.apply(RootCommand::Join { node: moved.clone() }), Outcome::Joined { node: NodeId(2) });
+    let after = cluster.index.layout();
+    assert!(after.version > before.version && after.nodes.contains(&moved) && after.map.groups == before.map.groups);
+}
+
+#[test]
+fn who_replaces_a_draining_node_does_not_drain_and_the_others_still_do() {
+    let mut cluster = Cluster::new(5, &[1, 2, 3]);
+    for drained in [1, 2] {
+        let drain = RootCommand::DrainNode { node: NodeId(drained), drain: true };
+        assert_eq!(cluster.apply(drain), Outcome::Done);
+    }
+    let replacing = RootCommand::Join { node: NodeInfo { id: NodeId(0), ..node(0, "n1") } };
+    assert_eq!(cluster.apply(replacing), Outcome::Joined { node: NodeId(6) });
+    assert_eq!(cluster.index.layout().draining, [NodeId(2)]);
+}
+
+#[test]
+fn seats_of_a_node_that_goes_are_spread_over_those_with_the_fewest() {
+    let mut cluster = Cluster::new(5, &[1, 2, 3]);
+    assert_eq!(cluster.apply(RootCommand::RemoveNode { node: NodeId(1) }), Outcome::Done);
+    let given: Vec<u64> = cluster.voters().into_iter().map(|voters| voters[2]).collect();
+    assert_eq!(given, [4, 5, 4]);
 }
 
 #[test]

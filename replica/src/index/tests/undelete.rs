@@ -158,6 +158,19 @@ fn versions_are_their_own_keepers() {
     log.apply(&index, 11, undelete("a", None, false));
     assert_eq!(text(&index, "a").unwrap(), "null");
     sound(&index);
+
+    // One that others had overtaken before it went is the newest again.
+    let mut versioned = bucket(1);
+    (versioned.revision, versioned.configuration.versioning) = (4, Versioning::Enabled);
+    log.apply(&index, 12, Command::InstallBucket(versioned.clone()));
+    log.apply(&index, 13, put("a", inline("newer")));
+    (versioned.revision, versioned.configuration.versioning) = (5, Versioning::Suspended);
+    log.apply(&index, 14, Command::InstallBucket(versioned));
+    log.apply(&index, 15, put("a", inline("newest")));
+    log.apply(&index, 16, undelete("a", None, true));
+    let object = index.object(BucketId(1), &key("a")).unwrap().unwrap();
+    assert_eq!((bytes_of(&index, &object), object.detail.noncurrent_ms), ("null".to_owned(), None));
+    sound(&index);
 }
 
 #[test]

@@ -13,7 +13,8 @@ use holdfast_wire::object::{
 };
 use holdfast_wire::placement::{self, HashRange, Placement};
 use holdfast_wire::request::{
-    CompleteUpload, CopyObject, CopyPart, DeleteKey, Deleted, PutObject, Refusal, RenameObject, Write, WriteOutcome,
+    CompleteUpload, CopyObject, CopyPart, DeleteKey, Deleted, ListVersions, PutObject, Refusal, RenameObject, Write,
+    WriteOutcome,
 };
 use holdfast_wire::sealed::{Salt, Seal, SealedBy};
 
@@ -253,6 +254,29 @@ fn a_version_goes_only_if_it_is_the_one_that_was_meant() {
     assert!(matches!(delete_if(marker, "*"), Err(Refusal::Condition(_))), "a marker is no object");
     assert!(matches!(delete_if(version, "other"), Err(Refusal::Condition(_))));
     assert_eq!(delete_if(version, "etag-1"), Ok(Deleted { version: Some(version), marker: false }));
+}
+
+#[test]
+fn a_marker_is_as_old_as_its_delete_and_the_buckets_owners() {
+    let (index, mut log) = ready();
+    let mut versioned = bucket(1);
+    (versioned.revision, versioned.configuration.versioning) = (2, Versioning::Enabled);
+    log.apply(&index, 1, Command::InstallBucket(versioned));
+    let put = PutObject { owner: "ann".to_owned(), ..put_object("a", inline("1")) };
+    log.apply(&index, 2, Command::Write(Write::Put(put)));
+    log.apply(&index, 30, delete(&["a"]));
+    let list = ListVersions {
+        bucket: BucketId(1),
+        prefix: String::new(),
+        delimiter: None,
+        after: ListFrom::Start,
+        after_version: None,
+        limit: 9,
+    };
+    let versions = index.list_versions(&list).unwrap().versions;
+    let shown: Vec<_> = versions.iter().map(|version| &version.summary).collect();
+    let shown: Vec<_> = shown.iter().map(|shown| (shown.marker, shown.modified_ms, &shown.owner[..])).collect();
+    assert_eq!(shown, [(true, 30, "me"), (false, 2, "ann")]);
 }
 
 #[test]
