@@ -269,6 +269,8 @@ fn roles_are_taken_on_by_whom_the_provider_vouches_for() {
     ] {
         let error = trust(principal, rest).expect_err(principal);
         assert_eq!(error.at, at, "{principal} {rest}: {error}");
+        let empty = principal.ends_with(r#":""}"#);
+        assert_eq!(matches!(&error.problem, Problem::Principal(name) if name.is_empty()), empty, "{error}");
     }
 }
 
@@ -361,6 +363,7 @@ fn a_bucket_policy_is_about_its_bucket() {
         ("s3:ListBucket", "*", true),
         ("s3:ListBucket", "arn:aws:s3:::b", true),
         ("s3:ListBucket", "arn:aws:s3:::?", true),
+        ("s3:ListBucket", "arn:aws:s3:*:*:b", true),
         ("s3:GetObject", "arn:aws:s3:::b/a", true),
         ("s3:GetObject", "arn:aws:s3:::*/a", true),
         ("s3:GetObject", "arn:aws:s3:::c*/a", false),
@@ -476,7 +479,14 @@ fn principals_name_whom_they_name() {
         let found = (principal.names(&user), principal.names(&role), principal.names(&Caller::Anonymous));
         assert_eq!(found, (by_user, by_role, by_nobody), "{text}");
     }
-    for text in ["ann", "", "arn:aws:iam::000000000000:user/*", "arn:aws:iam::x:user/ann", "arn:aws:s3:::b"] {
+    for text in [
+        "ann",
+        "",
+        "arn:aws:iam::000000000000:user/*",
+        "arn:aws:iam::000000000000:ann",
+        "arn:aws:iam::x:user/ann",
+        "arn:aws:s3:::b",
+    ] {
         assert_eq!(Principals::parse_aws(text), None, "{text}");
     }
 }
