@@ -139,6 +139,11 @@ fn seats_of_a_node_that_goes_are_spread_over_those_with_the_fewest() {
     assert_eq!(cluster.apply(RootCommand::RemoveNode { node: NodeId(1) }), Outcome::Done);
     let given: Vec<u64> = cluster.voters().into_iter().map(|voters| voters[2]).collect();
     assert_eq!(given, [4, 5, 4]);
+    let mut cluster = Cluster::new(5, &[1, 2, 3]);
+    let voters = RootCommand::SetVoters { group: GroupId(1), voters: [2, 3, 4].map(NodeId).to_vec() };
+    assert_eq!(cluster.apply(voters), Outcome::Done);
+    assert_eq!(cluster.apply(RootCommand::RemoveNode { node: NodeId(1) }), Outcome::Done);
+    assert_eq!(cluster.voters(), [vec![2, 3, 5], vec![2, 3, 4], vec![2, 3, 4]], "who has a seat already comes second");
 }
 
 #[test]

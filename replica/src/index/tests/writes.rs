@@ -279,6 +279,28 @@ fn a_marker_is_as_old_as_its_delete_and_the_buckets_owners() {
     assert_eq!(shown, [(true, 30, "me"), (false, 2, "ann")]);
 }
 
+/// The row that finds the version `null` is there exactly while others are newer than it.
+#[test]
+fn no_row_names_a_null_version_that_went() {
+    let (index, mut log) = ready();
+    let nulls = |index: &Index| {
+        let (table, reader) = (key::table(Table::Nulls), index.reader());
+        let rows = reader.rows().range(Space::Records, &table, &[]).map(|row| row.unwrap().0);
+        rows.take_while(|suffix| suffix.starts_with(&table)).count()
+    };
+    log.apply(&index, 2, put("a", inline("null")));
+    assert_eq!(nulls(&index), 0);
+    let mut versioned = bucket(1);
+    (versioned.revision, versioned.configuration.versioning) = (2, Versioning::Enabled);
+    log.apply(&index, 3, Command::InstallBucket(versioned));
+    log.apply(&index, 4, put("a", inline("newer")));
+    assert_eq!(nulls(&index), 1);
+    let null = DeleteKey { key: key("a"), version: Some(VersionId::Null), condition: Default::default() };
+    let delete = Write::Delete { bucket: BucketId(1), keys: vec![null], bypass_governance: false };
+    log.apply(&index, 5, Command::Write(delete));
+    assert_eq!(nulls(&index), 0);
+}
+
 #[test]
 fn effects_of_a_snapshot_are_all_there_are() {
     assert!(Effects::default().is_empty() && !Effects::everything().is_empty());
