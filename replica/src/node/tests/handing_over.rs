@@ -27,3 +27,34 @@ async fn a_group_for_which_nobody_was_fit_is_looked_at_again_at_once_and_one_tha
     cluster.until("it leads again", || leads(at)).await;
     assert_eq!(leaderships.try_all(&host, first_shard).await, 0, "once a minute");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_leadership_that_does_not_move_holds_up_no_other() {
+    let cluster = Cluster::start(3, NodeConfig::default()).await;
+    let hosts: Vec<_> = cluster.running().map(|node| node.inner.host().expect("it runs")).collect();
+    let member = |at: usize, shard: u32| hosts[at].group(GroupId(shard)).expect("every node has every group");
+    for shard in [1, 2] {
+        cluster.until("somebody leads", || (0..3).any(|at| member(at, shard).leads())).await;
+        let at = (0..3).find(|at| member(*at, shard).leads()).expect("it was found above");
+        if at != 0 {
+            let within = Instant::now() + Duration::from_secs(10);
+            member(at, shard).transfer(hosts[0].id(), within).await.expect("it moves");
+            cluster.until("the first leads", || member(0, shard).leads()).await;
+        }
+    }
+    // The second node hears nothing of what is offered to it.
+    cluster.net.cut(&name(0), &name(1));
+    let (began, first) = (Instant::now(), GroupId(1));
+    let mut leaderships = HandOver::new("of a test", Duration::from_secs(60));
+    let moving = leaderships.try_all(&hosts[0], |group| {
+        (group.id() != GroupId::ROOT).then(|| hosts[if group.id() == first { 1 } else { 2 }].id())
+    });
+    let other = async {
+        cluster.until("the other has moved", || member(2, 2).leads()).await;
+        began.elapsed()
+    };
+    let (_, took) = tokio::join!(moving, other);
+    assert!(took < Duration::from_millis(100), "it waited for the first: {took:?}");
+    // Nobody took that one over before an election, if anybody did.
+    assert!(began.elapsed() > Duration::from_millis(200), "the first must have been slow: {:?}", began.elapsed());
+}
