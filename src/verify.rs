@@ -44,11 +44,17 @@ fn check(flags: Flags) -> Result<Report, AnyError> {
 }
 
 fn print(report: &Report, json: bool) {
-    let Report { problems, groups, entries, blobs, bytes, orphans } = report;
+    let Report { problems, groups, entries, blobs, bytes, orphans, states } = report;
     if json {
+        let states = states.iter().map(|state| {
+            serde_json::json!({
+                "group": state.group.0, "applied": state.applied, "hash": format!("{:016x}", state.hash),
+            })
+        });
+        let states: Vec<_> = states.collect();
         let object = serde_json::json!({
             "sound": problems.is_empty(), "problems": problems, "groups": groups, "entries": entries,
-            "blobs": blobs, "bytes": bytes, "orphans": orphans,
+            "blobs": blobs, "bytes": bytes, "orphans": orphans, "states": states,
         });
         println!("{object:#}");
         return;

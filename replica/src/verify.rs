@@ -34,6 +34,19 @@ pub struct Report {
     pub bytes: u64,
     /// Blobs that nothing names: collected by a running node in time, no harm.
     pub orphans: u64,
+    /// What each group's member has applied.
+    pub states: Vec<State>,
+}
+
+/// The state of a group's member: members that have applied as much have the same hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The group.
+    pub group: GroupId,
+    /// Index of the last entry applied.
+    pub applied: u64,
+    /// Of all that the index has then.
+    pub hash: u64,
 }
 
 /// Checks the directory `data` with the index in `engine`.
@@ -71,6 +84,7 @@ pub async fn verify(files: Arc<dyn Files>, data: &Path, engine: Arc<dyn Engine>,
                 continue;
             }
         };
+        report.states.extend(index.digest().map(|(applied, hash)| State { group: id, applied, hash }));
         check_log(&log.group(id), &index, &mut report);
         match index.reader().unsound() {
             Ok(problems) => {

@@ -9,6 +9,7 @@ use holdfast_tests::body;
 use holdfast_tests::client::raw::{Call, Raw, Reply};
 use holdfast_tests::cluster::{Cluster, Options};
 use holdfast_tests::failure::{Failure, on_cluster};
+use holdfast_tests::fault;
 use holdfast_tests::history::gap::percentile;
 use holdfast_tests::storm::{Storm, line, rounds};
 use holdfast_tests::wait;
@@ -56,6 +57,7 @@ async fn leaders_are_killed_under_load() {
             let leader = cluster.leader(1 + round as u32 % SHARDS, GAP * 3).await?;
             gaps.push(kill_one(cluster, &storm, leader).await?);
         }
+        fault::counted("1", "leaders killed", gaps.len() as u64, "nodes killed")?;
         println!("{}", line("leader killed", &gaps));
         storm.judge(cluster).await?;
         assert!(percentile(&gaps, 99) < GAP, "{gaps:?}");
@@ -78,6 +80,7 @@ async fn followers_are_killed_under_load() {
             let follower = (0..3).filter(|&at| at != leader).min_by_key(|&at| (leads[at], (at + round) % 3));
             gaps.push(kill_one(cluster, &storm, follower.unwrap_or(0)).await?);
         }
+        fault::counted("2", "followers killed", gaps.len() as u64, "nodes killed")?;
         println!("{}", line("follower killed", &gaps));
         storm.judge(cluster).await?;
         assert!(percentile(&gaps, 99) < GAP, "{gaps:?}");
@@ -101,6 +104,7 @@ async fn all_nodes_are_killed_at_once_under_load() {
             storm.goes_on(killed + Duration::from_millis(100), 100).await?;
             gaps.push(storm.gaps(killed).into_values().max().unwrap_or_default());
         }
+        fault::counted("1, 2", "all nodes killed at once", 3 * gaps.len() as u64, "nodes killed")?;
         println!("{}", line("all killed", &gaps));
         storm.judge(cluster).await?;
         assert!(percentile(&gaps, 99) < Duration::from_secs(10), "{gaps:?}");
@@ -113,6 +117,7 @@ async fn all_nodes_are_killed_at_once_under_load() {
 async fn a_paused_leader_serves_nothing_stale_when_it_wakes() {
     on_cluster(Options::default(), async |cluster| -> Test {
         let storm = Storm::start(cluster, SHARDS as usize, |plan| plan.seed = 4).await?;
+        let mut gaps = Vec::new();
         for round in 0..rounds(3) {
             let leader = cluster.leader(1 + round as u32 % SHARDS, GAP * 3).await?;
             let paused = Instant::now();
@@ -132,13 +137,18 @@ async fn a_paused_leader_serves_nothing_stale_when_it_wakes() {
             };
             let elected = tokio::time::timeout(Duration::from_secs(10), elected).await;
             // New values are written elsewhere before it wakes.
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            storm.proceeds(50).await?;
             cluster.node(leader).resume()?;
             elected??;
             storm.goes_on(paused + Duration::from_secs(1), 200).await?;
+            gaps.push(storm.gaps(paused).into_values().max().unwrap_or_default());
             cluster.ready().await?;
         }
-        storm.judge(cluster).await
+        fault::counted("21", "leaders paused", gaps.len() as u64, "nodes paused")?;
+        println!("{}", line("leader paused", &gaps));
+        storm.judge(cluster).await?;
+        assert!(percentile(&gaps, 99) < Duration::from_secs(10), "{gaps:?}");
+        Ok(())
     })
     .await;
 }

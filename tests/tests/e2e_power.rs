@@ -9,6 +9,7 @@ use holdfast_tests::cluster::disk::{Disk, Kind};
 use holdfast_tests::cluster::{Cluster, Options};
 use holdfast_tests::failure::Failure;
 use holdfast_tests::fault;
+use holdfast_tests::history::gap::percentile;
 use holdfast_tests::storm::{Storm, line, rounds};
 
 type Test = Result<(), Failure>;
@@ -67,7 +68,10 @@ async fn power_cuts(kind: Kind) -> Test {
     fault::counted("4, 5", &format!("power cuts on {kind:?}"), (one.len() + 3 * all.len()) as u64, "disks cut")?;
     println!("{}", line(&format!("power of one node cut on {kind:?}"), &one));
     println!("{}", line(&format!("power of all nodes cut on {kind:?}"), &all));
-    storm.judge(&cluster).await
+    storm.judge(&mut cluster).await?;
+    assert!(percentile(&one, 99) < Duration::from_secs(6), "{one:?}");
+    assert!(percentile(&all, 99) < Duration::from_secs(10), "{all:?}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

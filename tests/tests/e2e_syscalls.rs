@@ -76,15 +76,15 @@ async fn a_node_whose_sync_fails_ends_at_once_and_what_it_said_holds() {
     .await;
 }
 
-/// Kinds of calls that change a disk. The process is killed as it enters one of them, before it is done.
-const STEPS: [&str; 8] = [
+/// Kinds of calls that change a disk. The process is killed as it enters one of them, before it is done. Nothing makes a
+/// file longer or shorter (`ftruncate`) but a start.
+const STEPS: [&str; 7] = [
     "pwrite64",
     "fdatasync",
     "rename,renameat,renameat2",
     "fsync",
     "unlink,unlinkat",
     "write,writev,pwritev",
-    "ftruncate,truncate,fallocate",
     "sync_file_range",
 ];
 
@@ -129,6 +129,10 @@ async fn a_node_killed_at_any_step_of_storing_starts_again_by_itself() {
     }
     println!("{}", line("killed at a step of storing", &gaps));
     println!("FIGURE kinds of steps at which a node was killed: {} of {steps}", reached.len());
+    let never = STEPS.into_iter().take(steps).filter(|step| !gaps.is_empty() && !reached.contains(step));
+    let never: Vec<_> = never.collect();
+    // In one round a call may be too rare; in many it is not.
+    assert!(never.len() <= usize::from(rounds(1) == 1), "steps at which it was never killed: {never:?}");
     // The tracer, which stops the node at every call, takes its time too.
     assert!(gaps.iter().all(|gap| *gap < GAP * 2), "{gaps:?}");
 }

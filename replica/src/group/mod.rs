@@ -316,13 +316,7 @@ impl Group {
 
     /// A digest of the group's state, and the place up to which it is applied there. `None` if it cannot be read.
     pub fn digest(&self) -> Option<(u64, u64)> {
-        let snapshot = self.index.snapshot();
-        let place = snapshot.applied().position?.index;
-        let mut hash = xxhash_rust::xxh3::Xxh3::new();
-        for chunk in snapshot.chunks() {
-            hash.update(&chunk.ok()?);
-        }
-        Some((place, hash.digest()))
+        self.index.digest()
     }
 
     /// Whether the committed membership has no place for `node` any more.

@@ -345,6 +345,18 @@ impl Index {
         IndexSnapshot::new(self.reader(), self.applied())
     }
 
+    /// A digest of all that the group's state is, and the place up to which it is applied. `None` if nothing is applied
+    /// yet, or if it cannot be read.
+    pub fn digest(&self) -> Option<(u64, u64)> {
+        let snapshot = self.snapshot();
+        let place = snapshot.applied().position?.index;
+        let mut hash = Xxh3::new();
+        for chunk in snapshot.chunks() {
+            hash.update(&chunk.ok()?);
+        }
+        Some((place, hash.digest()))
+    }
+
     /// Begins to take in a snapshot; the group goes on as it is until [`Installer::finish`].
     pub fn install(&self) -> Installer {
         let generation = self.0.generations.fetch_add(1, Ordering::Relaxed) + 1;

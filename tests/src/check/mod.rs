@@ -3,13 +3,16 @@
 use std::fmt;
 
 use crate::history::History;
+use crate::history::workload::Statuses;
 
+pub mod answers;
 pub mod durable;
 pub mod integrity;
 pub mod linear;
 pub mod list;
 pub mod order;
 pub mod page;
+pub mod replicas;
 
 /// What a checker found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +41,7 @@ impl Verdict {
     }
 }
 
-/// The verdicts of all checkers over one history.
+/// The verdicts of all checkers, first of those over a history.
 #[derive(Clone, Debug)]
 pub struct Report(pub Vec<(&'static str, Verdict)>);
 
@@ -54,6 +57,18 @@ impl Report {
             ("C4 pages", page::check(history)),
             ("C5 integrity", integrity::check(history)),
         ])
+    }
+
+    /// Adds those that look at the replicas once everything has calmed down.
+    pub fn and_replicas(&mut self, replicas: &[replicas::Replica]) {
+        self.0.push(("C6 agreement", replicas::agreement(replicas)));
+        self.0.push(("C7 sound", replicas::sound(replicas)));
+    }
+
+    /// Adds those that look at what clients were told, and at what could not be read `of` so many keys after healing.
+    pub fn and_answers(&mut self, statuses: &Statuses, of: u64, unread: &[String]) {
+        self.0.push(("C8 liveness", answers::liveness(of, unread)));
+        self.0.push(("C9 availability", answers::availability(statuses)));
     }
 
     /// Whether all passed.

@@ -27,6 +27,7 @@ pub mod ports;
 pub mod status;
 pub mod strace;
 pub mod tool;
+pub mod verify;
 
 use node::Node;
 pub use options::Options;
@@ -61,6 +62,14 @@ pub enum ClusterError {
         status: u16,
         /// Its body.
         body: String,
+    },
+    /// `holdfast verify` could not look at a data directory.
+    #[error("the data of {node} cannot be checked: {said}")]
+    Unchecked {
+        /// The node.
+        node: String,
+        /// What it said.
+        said: String,
     },
     /// An answer of another form.
     #[error("the admin API's answer is no status: {0}")]

@@ -19,7 +19,7 @@ pub struct Suite {
 }
 
 /// All of them.
-pub const SUITES: [Suite; 10] = [
+pub const SUITES: [Suite; 15] = [
     Suite { what: "kills and pauses", file: "e2e_faults", scale: 1.0 },
     Suite { what: "partitions, slow and torn connections", file: "e2e_network", scale: 0.5 },
     Suite { what: "lost packets, pulled cables", file: "e2e_packets", scale: 1.0 },
@@ -30,6 +30,11 @@ pub const SUITES: [Suite; 10] = [
     Suite { what: "clocks that jump, scarce memory", file: "e2e_hosts", scale: 1.0 },
     Suite { what: "clients and gateways that die or crawl", file: "e2e_clients", scale: 1.0 },
     Suite { what: "nodes that come and go", file: "e2e_members", scale: 1.0 },
+    Suite { what: "scrub and repair", file: "e2e_scrub", scale: 1.0 },
+    Suite { what: "faults that testers plant", file: "e2e_fault_api", scale: 1.0 },
+    Suite { what: "thousands of connections", file: "e2e_crowd", scale: 1.0 },
+    Suite { what: "a Redis that forgets", file: "e2e_redis", scale: 1.0 },
+    Suite { what: "releases beside each other", file: "e2e_upgrade", scale: 1.0 },
 ];
 
 /// Whether the tests of a suite passed.
