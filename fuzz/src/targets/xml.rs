@@ -1,5 +1,6 @@
 //! Documents: as clients send them, as nobody does, and bombs. Every answer comes within bounded time and memory and is no
-//! error of ours; a declaration of entities is refused; what is deleted or tagged is what a second reader reads.
+//! error of ours; a document that refers to an entity it declares is refused; what is deleted or tagged is what a second
+//! reader reads.
 
 use arbitrary::Unstructured;
 use base64::Engine as _;
@@ -229,7 +230,9 @@ pub fn run(data: &[u8]) {
         let ours = answer.status >= 500 && answer.status != 501;
         assert!(answer.status >= 200 && !ours, "an error of ours: {}", shown());
         let declares = [&b"<!DOCTYPE"[..], b"<!ENTITY"].iter().any(|mark| xml.starts_with(mark));
-        assert!(!declares || answer.status >= 400, "a declaration was taken: {}", shown());
+        // Both readers pass over a declaration to which nothing refers.
+        let refers = texts(&xml, &[]).is_none();
+        assert!(!declares || !refers || answer.status >= 400, "a declaration was taken: {}", shown());
         if answer.status >= 300 {
             assert!(!answer.code().is_empty(), "a refusal without a code: {}", shown());
             assert_eq!(stand.replica().keys(), ["a", "b", "c"], "refused, and changed something: {}", shown());
