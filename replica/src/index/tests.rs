@@ -16,6 +16,7 @@ mod lifecycle;
 mod listing;
 mod locks;
 mod model;
+mod objects;
 mod quotas;
 mod root;
 mod support;

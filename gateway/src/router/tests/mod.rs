@@ -1,6 +1,8 @@
 //! The router against scripted replicas, in stepped time.
 
+mod body;
 mod bucket;
+mod delete;
 mod list;
 mod loopback;
 mod read;

@@ -6,7 +6,7 @@ use holdfast_wire::id::VersionId;
 use holdfast_wire::lifecycle::{Expiration, Filter, Lifecycle, Noncurrent, Rule};
 use holdfast_wire::lock::{BucketLock, DAY_MS, LockMode, ObjectLock, Retention};
 use holdfast_wire::object::Attributes;
-use holdfast_wire::request::{Amend, Amendment, ListVersions, PutObject, Write};
+use holdfast_wire::request::{Amend, Amendment, PutObject, Write};
 
 use super::command::Expired;
 use super::support::*;
@@ -80,16 +80,8 @@ impl Shard {
 
     /// Keys with `+` for each version and `-` for each marker, newest first.
     fn held(&self) -> Vec<String> {
-        let list = ListVersions {
-            bucket: BucketId(1),
-            prefix: String::new(),
-            delimiter: None,
-            after: ListFrom::Start,
-            after_version: None,
-            limit: 1000,
-        };
         let mut held: Vec<String> = Vec::new();
-        for version in self.index.list_versions(&list).unwrap().versions {
+        for version in self.index.list_versions(&list_versions()).unwrap().versions {
             let sign = if version.summary.marker { '-' } else { '+' };
             match held.last_mut() {
                 Some(last) if !version.latest => last.push(sign),
@@ -310,15 +302,7 @@ fn no_rows_are_left_of_what_went_otherwise() {
     shard.delete(20, "k");
     shard.log.apply(&shard.index, 30, create_upload("k", 1));
     shard.log.apply(&shard.index, 31, abort("k", 1));
-    let list = ListVersions {
-        bucket: BucketId(1),
-        prefix: String::new(),
-        delimiter: None,
-        after: ListFrom::Start,
-        after_version: None,
-        limit: 1000,
-    };
-    let keys = shard.index.list_versions(&list).unwrap().versions.into_iter().map(|version| {
+    let keys = shard.index.list_versions(&list_versions()).unwrap().versions.into_iter().map(|version| {
         let summary = version.summary;
         let key = key(&version.key);
         holdfast_wire::request::DeleteKey { key, version: Some(summary.version()), condition: Default::default() }

@@ -10,7 +10,7 @@ use holdfast_wire::id::{BlobId, BucketId, GroupId, NodeId, ObjectKey, RequestId,
 use holdfast_wire::object::{Attributes, NewBody, Object, Source, Upload};
 use holdfast_wire::placement::Placement;
 use holdfast_wire::request::{
-    CompleteUpload, CopyObject, DeleteKey, ListFrom, ListObjects, ListUploads, PutObject, PutPart, Write,
+    CompleteUpload, CopyObject, DeleteKey, ListFrom, ListObjects, ListUploads, ListVersions, PutObject, PutPart, Write,
 };
 
 use crate::index::command::{Command, Envelope, Outcome};
@@ -189,6 +189,18 @@ pub fn list(prefix: &str, delimiter: Option<&str>, limit: u32) -> ListObjects {
 
 pub fn list_uploads(prefix: &str) -> ListUploads {
     ListUploads { bucket: BucketId(1), prefix: prefix.to_owned(), delimiter: None, after: None, limit: 1000 }
+}
+
+/// All versions of bucket 1.
+pub fn list_versions() -> ListVersions {
+    ListVersions {
+        bucket: BucketId(1),
+        prefix: String::new(),
+        delimiter: None,
+        after: ListFrom::Start,
+        after_version: None,
+        limit: 1000,
+    }
 }
 
 /// A copy of the source as it is now.
