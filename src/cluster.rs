@@ -118,8 +118,21 @@ impl Cluster {
         self.views.view().await
     }
 
-    /// Hands the leadership of a group to a voter, named by id or name.
+    /// Hands the leadership of a group to a voter, named by id or name. Where another voter was quicker, or leads by now,
+    /// that one is asked next.
     pub async fn transfer_leader(&self, group: GroupId, node: &str) -> Result<(), OperationError> {
+        for _ in 1..TRANSFER_ATTEMPTS {
+            match self.transfer_once(group, node).await {
+                Err(OperationError::Call { error: CallError::NotLeader { .. }, .. }) => {
+                    tokio::time::sleep(TRANSFER_PAUSE).await;
+                }
+                done => return done,
+            }
+        }
+        self.transfer_once(group, node).await
+    }
+
+    async fn transfer_once(&self, group: GroupId, node: &str) -> Result<(), OperationError> {
         let view = self.view().await.ok_or(OperationError::NoView)?;
         let to = node_of(&view, node)?;
         let place = view.layout.map.group(group).ok_or(OperationError::NoSuchGroup(group))?;
@@ -281,6 +294,9 @@ impl Cluster {
     }
 }
 
+/// How often a leader is asked to hand over, and how long in between: until heartbeats have told who leads.
+const TRANSFER_ATTEMPTS: usize = 3;
+const TRANSFER_PAUSE: Duration = Duration::from_millis(500);
 /// An order of the fault API may take so long: a node stops its groups, or opens its directory.
 const FAULT_WITHIN: Duration = Duration::from_secs(12);
 /// How often a write is tried, and how long in between: together longer than an election.

@@ -221,14 +221,27 @@ impl Group {
         *self.applied.borrow()
     }
 
-    /// Makes `to` the leader; returns when it is, or with the reason why it is not.
-    pub async fn transfer(&self, to: NodeId, deadline: Instant) -> Result<(), CallError> {
+    /// Hands the leadership to `to`; returns who leads then. That may be another voter: once this member has offered its
+    /// place it leads no more, and if `to` does not take it there is an election. One that this member wins is no end, it
+    /// offers its place again.
+    pub async fn transfer(&self, to: NodeId, deadline: Instant) -> Result<NodeId, CallError> {
+        loop {
+            let leader = self.offer(to, deadline).await?;
+            if leader != self.own || leader == to {
+                return Ok(leader);
+            }
+            tracing::info!(group = %self.id, %to, "it did not take over, and this node was elected again");
+        }
+    }
+
+    /// One offer of this member's place; who was elected.
+    async fn offer(&self, to: NodeId, deadline: Instant) -> Result<NodeId, CallError> {
         let metrics = self.raft.metrics().borrow_watched().clone();
         if metrics.current_leader != Some(self.own.0) {
             return Err(CallError::NotLeader { leader: metrics.current_leader.map(NodeId) });
         }
         if to == self.own {
-            return Ok(());
+            return Ok(to);
         }
         let matched = metrics.replication.as_ref().and_then(|all| all.get(&to.0).cloned().flatten());
         let behind = metrics.last_log_index.unwrap_or(0).saturating_sub(matched.map_or(0, |id| id.index));
@@ -238,12 +251,14 @@ impl Group {
         if behind > LEAD_MAX {
             return Err(CallError::Unavailable { reason: format!("node {to} is {behind} entries behind") });
         }
+        let term = metrics.current_term;
         self.raft.trigger().transfer_leader(to.0).await.map_err(|_| stopped())?;
         let mut metrics = self.raft.server_metrics();
-        let own = self.own.0;
-        let moved = metrics.wait_until(|metrics| metrics.current_leader.is_some_and(|leader| leader != own));
-        match timeout_at(deadline, moved).await {
-            Ok(Ok(_)) => Ok(()),
+        let elected = metrics.wait_until(|metrics| {
+            metrics.current_leader.is_some_and(|leader| leader != self.own.0 || metrics.vote.leader_id().term > term)
+        });
+        match timeout_at(deadline, elected).await {
+            Ok(Ok(metrics)) => Ok(metrics.current_leader.map_or(to, NodeId)),
             Ok(Err(_)) => Err(stopped()),
             Err(_) => Err(CallError::Unknown { reason: format!("node {to} did not take over in time") }),
         }

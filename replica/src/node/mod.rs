@@ -1,6 +1,7 @@
 //! A replica process: its data directory, its groups, and the tasks that keep them.
 
 mod audit;
+mod clock;
 mod config;
 pub mod faults;
 pub mod format;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use holdfast_wire::heartbeat::Heartbeat;
+use holdfast_wire::heartbeat::{Heartbeat, UNSAID};
 use holdfast_wire::id::{GroupId, NodeId};
 use holdfast_wire::request::{Request, Response};
 use holdfast_wire::service::{Body, Service};
@@ -32,6 +32,13 @@ impl Neighbours {
     /// All heartbeats with their ages.
     pub fn all(&self) -> Vec<(Arc<Heartbeat>, Duration)> {
         self.heard.lock().values().map(|(heartbeat, at)| (heartbeat.clone(), at.elapsed())).collect()
+    }
+
+    /// What each node's clock says by now, as far as it has told its time: it goes on since then as ours does.
+    pub fn clocks(&self) -> Vec<u64> {
+        let heard = self.heard.lock();
+        let told = heard.values().filter(|(heartbeat, _)| heartbeat.clock_ms != UNSAID);
+        told.map(|(heartbeat, at)| heartbeat.clock_ms + at.elapsed().as_millis() as u64).collect()
     }
 
     /// The heartbeat of a node that is alive.

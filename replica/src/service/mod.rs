@@ -25,6 +25,8 @@ pub use staged::Staged;
 
 /// For requests without a deadline of their own.
 const WITHIN: Duration = Duration::from_secs(8);
+/// A transfer of a leadership: two elections, with some room.
+const TRANSFER_WITHIN: Duration = Duration::from_secs(4);
 /// The longest deadline that is granted.
 const WITHIN_MAX: Duration = Duration::from_secs(60);
 
@@ -63,8 +65,10 @@ async fn answer(host: Arc<Host>, request: Request, body: Body) -> Answer {
         Request::Backup(request) => Box::pin(backup::backup(&host, request, Instant::now() + WITHIN)).await,
         Request::View => done(Response::View(Box::new(host.view()))),
         Request::TransferLeader { group, to } => {
-            Box::pin(host.group(group)?.transfer(to, Instant::now() + Duration::from_secs(5))).await?;
-            done(Response::Done)
+            match Box::pin(host.group(group)?.transfer(to, Instant::now() + TRANSFER_WITHIN)).await? {
+                leader if leader == to => done(Response::Done),
+                other => Err(CallError::NotLeader { leader: Some(other) }),
+            }
         }
     }
 }

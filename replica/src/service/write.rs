@@ -23,7 +23,7 @@ pub async fn write(host: &Host, request: WriteRequest, deadline: Instant) -> Res
         let leader = group.leader().filter(|leader| *leader != host.id());
         return Err(CallError::NotLeader { leader });
     }
-    let mut write = request.write;
+    let write = request.write;
     let Some(bucket) = group.index().bucket(write.bucket()) else {
         // The copy may be on its way; what is applied after the read index decides.
         return refuse_unknown_bucket(&group, &write, deadline).await;
@@ -32,11 +32,11 @@ pub async fn write(host: &Host, request: WriteRequest, deadline: Instant) -> Res
     if Fault::OneReplica.is_planted() {
         ack = AckMode::Leader;
     }
-    match &mut write {
-        Write::CreateUpload { upload, .. } => upload.initiated_ms = host.seams().clock.unix_millis(),
+    match &write {
         Write::Put(put) => check_body(host, &group, &put.body, deadline).await?,
         Write::PutPart(part) => check_body(host, &group, &part.body, deadline).await?,
-        Write::Delete { .. }
+        Write::CreateUpload { .. }
+        | Write::Delete { .. }
         | Write::Copy(_)
         | Write::CopyPart(_)
         | Write::Rename(_)

@@ -23,6 +23,8 @@ const ORPHANS_EVERY: u64 = 20;
 const TRASH_MS: u64 = 24 * 3600 * 1000;
 /// The grace while the disk is nearly full: a reader that opens its blob later than that asks another time.
 const GRACE_WHEN_FULL_MS: u64 = 10_000;
+/// Between looks while this node's disk is full: whoever deletes there waits for the room.
+const EVERY_WHEN_FULL: Duration = Duration::from_secs(5);
 /// The trash is gone through from its beginning in every so many rounds (clocks of leaders differ); in between only
 /// what is new.
 const AFRESH_EVERY: u64 = 240;
@@ -70,12 +72,13 @@ pub async fn run(host: Arc<Host>) {
     let mut emptied = Emptied::new();
     loop {
         let careless = Fault::CollectsUploads.is_planted();
-        sleep(host.config().gc_every).await;
+        let every = host.config().gc_every;
+        sleep(if host.blobs().check_space().is_ok() { every } else { every.min(EVERY_WHEN_FULL) }).await;
         round += 1;
         if round.is_multiple_of(AFRESH_EVERY) {
             emptied.clear();
         }
-        if host.holds_blobs() && host.blobs().check_space().is_ok() {
+        if host.holds_blobs() && host.blobs().check_space().is_ok() || !host.knows_the_time() {
             continue;
         }
         for group in host.groups() {
@@ -93,7 +96,7 @@ pub async fn run(host: Arc<Host>) {
                 tracing::warn!(group = %group.id(), error, "orphans were not removed");
             }
             if round.is_multiple_of(ORPHANS_EVERY) && group.leads() {
-                let before_ms = host.seams().clock.unix_millis().saturating_sub(TRASH_MS);
+                let before_ms = host.now_ms().saturating_sub(TRASH_MS);
                 let deadline = Instant::now() + Duration::from_secs(5);
                 let collected = group.propose(None, Command::Collect { before_ms }, AckMode::Majority, deadline).await;
                 if let Err(error) = collected {
@@ -110,7 +113,7 @@ pub async fn run(host: Arc<Host>) {
 async fn forget(host: &Host, group: &Group) -> Result<(), String> {
     let full = host.blobs().check_space().is_err() || a_member_is_full(host, group);
     let grace = if full { 0 } else { host.config().undelete.as_millis() as u64 };
-    let overdue_ms = host.seams().clock.unix_millis().saturating_sub(grace);
+    let overdue_ms = host.now_ms().saturating_sub(grace);
     let most = host.blobs().disk_total() / KEPT_PART / host.groups().len().max(1) as u64;
     let until = Instant::now() + FORGET_FOR;
     while Instant::now() < until {
@@ -147,7 +150,7 @@ async fn empty_trash(host: &Host, group: &Group, emptied: &mut Emptied) -> Resul
     if host.blobs().check_space().is_err() {
         grace = grace.min(GRACE_WHEN_FULL_MS);
     }
-    let before = host.seams().clock.unix_millis().saturating_sub(grace);
+    let before = host.now_ms().saturating_sub(grace);
     loop {
         let after = emptied.get(&group.id()).copied();
         let trash = group.index().trash(after, before, PAGE).map_err(|error| error.to_string())?;

@@ -69,7 +69,7 @@ impl HandOver {
         let moves = offers.iter().map(|(group, heir)| async move {
             let moved = group.transfer(*heir, now + WITHIN).await;
             match &moved {
-                Ok(()) => tracing::info!(group = %group.id(), %heir, why, "a leadership was handed over"),
+                Ok(leader) => tracing::info!(group = %group.id(), %leader, why, "a leadership was handed over"),
                 Err(error) => {
                     tracing::info!(group = %group.id(), %heir, why, %error, "a leadership was not handed over")
                 }

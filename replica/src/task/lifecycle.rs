@@ -1,4 +1,5 @@
-//! Carries out lifecycle rules: each group's leader has the state machine look at what is due, a few rows at a time.
+//! Carries out lifecycle rules: each group's leader has the state machine look at what is due by the cluster's clock
+//! (`node/clock.rs`), a few rows at a time.
 //! How far it has come is in the state machine, so a new leader goes on where the last one stopped, and nothing is done
 //! twice.
 
@@ -61,6 +62,9 @@ impl Done {
 pub async fn run(host: Arc<Host>) {
     loop {
         sleep(EVERY).await;
+        if !host.knows_the_time() {
+            continue;
+        }
         for group in host.groups() {
             if group.id() != GroupId::ROOT
                 && group.leads()
@@ -79,7 +83,7 @@ async fn look(host: &Host, group: &Group) -> Result<(), CallError> {
         sleep(PAUSE).await;
     }
     loop {
-        let now_ms = host.seams().clock.unix_millis();
+        let now_ms = host.now_ms();
         if !group.index().reader().is_due(now_ms).map_err(failed)? {
             return Ok(());
         }

@@ -114,7 +114,7 @@ async fn take(group: &Group, step: Step) -> Result<(), String> {
         }
         Step::HandOver(heir) => {
             let deadline = Instant::now() + Duration::from_secs(3);
-            group.transfer(heir, deadline).await.map_err(|error| error.to_string())
+            group.transfer(heir, deadline).await.map(drop).map_err(|error| error.to_string())
         }
         Step::Vote(nodes) => {
             tracing::info!(group = %group.id(), ?nodes, "the group's voters change");

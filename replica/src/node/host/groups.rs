@@ -71,7 +71,7 @@ impl Host {
             client: self.client.clone(),
             peers: self.peers.clone(),
             rounds: self.rounds.clone(),
-            clock: self.seams.clock.clone(),
+            clock: self.clock.clone(),
             timings: self.config.timings,
             guards: self.config.guards,
             lane: self.log_reads.clone(),

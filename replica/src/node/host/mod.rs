@@ -13,7 +13,7 @@ use futures::stream::BoxStream;
 use holdfast_wire::error::CallError;
 use holdfast_wire::heartbeat::{ClusterView, GroupStatus, Heartbeat, Layout, NodeInfo};
 use holdfast_wire::id::{GroupId, NodeId};
-use holdfast_wire::seam::Seams;
+use holdfast_wire::seam::{Clock, Seams};
 use holdfast_wire::transport::Client;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::clock::ClusterClock;
 use super::load::LoadMeter;
 use super::neighbours::{self, Neighbours};
 use super::{Identity, NodeConfig, stray};
@@ -66,7 +67,8 @@ pub struct Host {
     /// Groups that are being started or removed: one change of the set at a time.
     changing: tokio::sync::Mutex<()>,
     layout: watch::Sender<Layout>,
-    neighbours: Neighbours,
+    neighbours: Arc<Neighbours>,
+    clock: Arc<dyn Clock>,
     staged: Staged,
     /// One deletion of a bucket at a time: two could undo one another half.
     deleting: tokio::sync::Mutex<()>,
@@ -109,6 +111,8 @@ impl Host {
         peers.configure(&config.peers);
         let (layout, _) = watch::channel(first);
         let rounds = Rounds::new(identity.node, client.clone(), peers.clone(), 2 * config.timings.silence());
+        let neighbours = Arc::new(Neighbours::default());
+        let clock = ClusterClock { own: seams.clock.clone(), neighbours: neighbours.clone() };
         Arc::new(Self {
             identity,
             config,
@@ -125,7 +129,8 @@ impl Host {
             groups: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
             layout,
-            neighbours: Neighbours::default(),
+            neighbours,
+            clock: Arc::new(clock),
             staged: Staged::default(),
             deleting: tokio::sync::Mutex::default(),
             quotas: QuotaRounds::default(),
@@ -177,6 +182,16 @@ impl Host {
 
     pub(crate) fn peers(&self) -> &Peers {
         &self.peers
+    }
+
+    /// Milliseconds since 1970 as more than half of the clocks have it of all nodes that were heard.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.unix_millis()
+    }
+
+    /// Whether more than half of the cluster's clocks are known. Until then nothing is done because it is time to.
+    pub(crate) fn knows_the_time(&self) -> bool {
+        2 * (self.neighbours.clocks().len() + 1) > self.layout.borrow().nodes.len()
     }
 
     pub(crate) fn neighbours(&self) -> &Neighbours {

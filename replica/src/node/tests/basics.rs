@@ -124,3 +124,19 @@ async fn a_removed_node_that_is_started_again_is_a_member_of_nothing() {
     assert_eq!(groups(&cluster, 2), 0, "it must not found its old groups anew");
     assert_eq!(cluster.get(3, bucket.id, "a/b", ReadMode::Strong).await.unwrap().as_deref(), Some(&b"one"[..]));
 }
+
+/// Whoever reports what it lacks, and whoever waits until a node lacks nothing, must not see what has come.
+#[tokio::test(start_paused = true)]
+async fn a_blob_that_is_here_is_not_missing_once_an_entry_names_it() {
+    let cluster = Cluster::start(3, NodeConfig::default()).await;
+    let bucket = cluster.create_bucket("photos").await.id;
+    let group = cluster.shard_of(bucket, &"a/k".parse().unwrap());
+    // What was looked for at the start is settled.
+    sleep(Duration::from_secs(1)).await;
+    cluster.put_blob(bucket, "a/k", Bytes::from(vec![7; 300_000])).await;
+    let named = Instant::now();
+    let lacks = |node: &Node| node.inner.host().is_ok_and(|host| host.repair().missing(group) > 0);
+    cluster.until("nobody lacks it", || !cluster.running().any(lacks)).await;
+    let took = named.elapsed();
+    assert!(took < Duration::from_millis(150), "{took:?}");
+}

@@ -58,3 +58,33 @@ async fn a_leadership_that_does_not_move_holds_up_no_other() {
     // Nobody took that one over before an election, if anybody did.
     assert!(began.elapsed() > Duration::from_millis(200), "the first must have been slow: {:?}", began.elapsed());
 }
+
+/// The one that takes over is cut off as soon as the old leader has voted for it, and comes back when there is another.
+#[tokio::test(start_paused = true)]
+async fn an_offer_is_made_again_where_the_one_that_made_it_was_elected_again() {
+    let mut won_again = 0;
+    for _ in 0..10 {
+        let cluster = Cluster::start(3, NodeConfig::default()).await;
+        let leads = |at: usize| cluster.group(at).is_some_and(|group| group.leads());
+        cluster.until("somebody leads", || (0..3).any(leads)).await;
+        let at = (0..3).find(|at| leads(*at)).expect("it was found above");
+        let (to, third) = ((at + 1) % 3, (at + 2) % 3);
+        let id = |at: usize| cluster.nodes[at].as_ref().and_then(|node| node.inner.host().ok()).expect("it runs").id();
+        let group = cluster.group(at).expect("it runs");
+        cluster.net.cut(&name(third), &name(to));
+        let cutting_off = async {
+            while group.leads() {
+                tokio::task::yield_now().await;
+            }
+            cluster.net.cut(&name(at), &name(to));
+            cluster.until("an election", || leads(at) || leads(third)).await;
+            won_again += u32::from(leads(at));
+            cluster.net.heal(&name(at), &name(to));
+            cluster.net.heal(&name(third), &name(to));
+        };
+        let moved = group.transfer(id(to), Instant::now() + Duration::from_secs(20));
+        let (moved, ()) = tokio::join!(moved, cutting_off);
+        assert_ne!(moved.expect("somebody else leads in the end"), id(at));
+    }
+    assert!(won_again > 0, "that case must have been there");
+}
