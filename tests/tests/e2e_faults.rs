@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use holdfast_tests::body;
+use holdfast_tests::client::meanwhile::{Asked, meanwhile};
 use holdfast_tests::client::raw::{Call, Raw, Reply};
 use holdfast_tests::cluster::{Cluster, Options};
 use holdfast_tests::failure::{Failure, on_cluster};
@@ -20,6 +21,8 @@ use tokio::net::TcpStream;
 type Test = Result<(), Failure>;
 
 const SHARDS: u32 = 4;
+/// What a request may take on a busy machine though nothing is wrong.
+const USUAL: Duration = Duration::from_millis(50);
 /// What the product promises.
 const GAP: Duration = Duration::from_secs(3);
 
@@ -85,6 +88,54 @@ async fn followers_are_killed_under_load() {
         storm.judge(cluster).await?;
         assert!(percentile(&gaps, 99) < GAP, "{gaps:?}");
         Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_leads_nothing_is_killed_and_no_request_fails_or_waits() {
+    const SPAN: Duration = Duration::from_secs(3);
+    on_cluster(Options::default(), async |cluster| -> Test {
+        expect(&mut raw(cluster, 0), Call::bucket(Method::PUT, "asked"), StatusCode::OK).await?;
+        let (mut before, mut after) = (Asked::default(), Asked::default());
+        for round in 0..rounds(3) {
+            let (victim, heir) = (round % 3, format!("n{}", (round + 1) % 3 + 1));
+            let mut gateways = cluster.gateways();
+            gateways.remove(victim);
+            let keys = cluster.keys().clone();
+            let (_, asked) = meanwhile(&gateways, &keys, "asked", tokio::time::sleep(SPAN)).await;
+            before.extend(asked);
+            for group in 0..=SHARDS {
+                if cluster.leader(group, GAP * 3).await? == victim {
+                    cluster.transfer(group, &heir, (victim + 1) % 3).await?;
+                }
+            }
+            let through = (victim + 1) % 3;
+            let probe = || async {
+                let leads = cluster.leaderships(through).await.map_err(|error| error.to_string())?[victim];
+                if leads == 0 { Ok(()) } else { Err(format!("it leads {leads} groups")) }
+            };
+            wait::until("the node to lead nothing", GAP * 3, probe).await?;
+            let kill = async {
+                cluster.node(victim).kill();
+                tokio::time::sleep(SPAN).await;
+            };
+            let (_, asked) = meanwhile(&gateways, &keys, "asked", kill).await;
+            after.extend(asked);
+            cluster.node(victim).start()?;
+            cluster.ready().await?;
+        }
+        let p99 = [&before, &after].map(|asked| percentile(&asked.took, 99));
+        println!(
+            "FIGURE a follower killed: {} of {} requests failed, p99 {} ms (before {} ms)",
+            after.failed.len(),
+            after.took.len(),
+            p99[1].as_millis(),
+            p99[0].as_millis()
+        );
+        assert!(before.failed.is_empty() && after.failed.is_empty(), "{:?} {:?}", before.failed, after.failed);
+        assert!(p99[1] <= 2 * p99[0].max(USUAL), "{p99:?}");
+        fault::counted("2", "followers killed that lead nothing", rounds(3) as u64, "nodes killed")
     })
     .await;
 }

@@ -11,7 +11,7 @@ use holdfast_wire::id::{BlobId, GroupId};
 use holdfast_wire::transport::Target;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::blob::peer as blob_peer;
 use crate::group::Group;
@@ -21,8 +21,10 @@ use crate::service::upload;
 
 /// Fetches side by side.
 const PARALLEL: usize = 4;
-/// A follower may still be receiving a blob when the entry that names it is applied: look after this.
+/// A follower may still be receiving a blob when the entry that names it is applied: it is not fetched before this.
 const SETTLE: Duration = Duration::from_millis(300);
+/// Between looks whether it has come.
+const LOOK: Duration = Duration::from_millis(100);
 /// Between rounds of fetches that failed.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Blobs looked at in one go when a whole group is compared with the disk.
@@ -38,8 +40,8 @@ pub struct Repair {
 
 #[derive(Default)]
 struct State {
-    /// Named by the index, not known to be here.
-    wanted: BTreeMap<GroupId, BTreeSet<BlobId>>,
+    /// Named by the index, not known to be here; and until when each may still be on its way here.
+    wanted: BTreeMap<GroupId, BTreeMap<BlobId, Instant>>,
     /// Of those: here, but not as they were written.
     corrupt: BTreeSet<BlobId>,
     /// Where the next batch begins, counted over all that is wanted: what cannot be had now must not keep the rest back.
@@ -48,11 +50,31 @@ struct State {
     rescan: BTreeSet<GroupId>,
 }
 
+/// One blob that is wanted.
+struct Want {
+    group: GroupId,
+    blob: BlobId,
+    corrupt: bool,
+    /// Until then it may still be on its way here.
+    until: Instant,
+}
+
+/// What came of looking for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Looked {
+    /// It is here and sound, or nothing names it any more.
+    Settled,
+    /// It may be on its way here.
+    Expected,
+    /// Nobody could give it.
+    Failed,
+}
+
 impl Repair {
     /// Blobs that a group waits for. A group that is still to be compared counts as one.
     pub fn missing(&self, group: GroupId) -> u64 {
         let state = self.state.lock();
-        let wanted = state.wanted.get(&group).map_or(0, BTreeSet::len) as u64;
+        let wanted = state.wanted.get(&group).map_or(0, BTreeMap::len) as u64;
         wanted + u64::from(state.rescan.contains(&group))
     }
 
@@ -73,7 +95,9 @@ impl Repair {
             }
         }
         if !effects.referenced.is_empty() {
-            state.wanted.entry(group).or_default().extend(effects.referenced);
+            let until = Instant::now() + SETTLE;
+            let named = effects.referenced.into_iter().map(|blob| (blob, until));
+            state.wanted.entry(group).or_default().extend(named);
             drop(state);
             self.work.notify_one();
         }
@@ -87,7 +111,7 @@ impl Repair {
 
     /// A blob was asked for and is not here.
     pub fn want(&self, group: GroupId, blob: BlobId) {
-        self.state.lock().wanted.entry(group).or_default().insert(blob);
+        self.state.lock().wanted.entry(group).or_default().entry(blob).or_insert_with(Instant::now);
         self.work.notify_one();
     }
 
@@ -95,7 +119,7 @@ impl Repair {
     fn corrupted(&self, group: GroupId, blob: BlobId) {
         let mut state = self.state.lock();
         state.corrupt.insert(blob);
-        state.wanted.entry(group).or_default().insert(blob);
+        state.wanted.entry(group).or_default().entry(blob).or_insert_with(Instant::now);
     }
 
     fn here(&self, group: GroupId, blob: BlobId) {
@@ -106,15 +130,19 @@ impl Repair {
         }
     }
 
-    fn batch(&self) -> VecDeque<(GroupId, BlobId, bool)> {
+    fn batch(&self) -> VecDeque<Want> {
         let mut state = self.state.lock();
-        let total: usize = state.wanted.values().map(BTreeSet::len).sum();
+        let total: usize = state.wanted.values().map(BTreeMap::len).sum();
         if state.begin >= total {
             state.begin = 0;
         }
-        let all = state.wanted.iter().flat_map(|(group, blobs)| blobs.iter().map(|blob| (*group, *blob)));
-        let batch = all.skip(state.begin).take(PAGE);
-        let batch = batch.map(|(group, blob)| (group, blob, state.corrupt.contains(&blob))).collect();
+        let all =
+            state.wanted.iter().flat_map(|(group, blobs)| blobs.iter().map(|(blob, until)| (*group, *blob, *until)));
+        let batch = all.skip(state.begin).take(PAGE).map(|(group, blob, until)| {
+            let corrupt = state.corrupt.contains(&blob);
+            Want { group, blob, corrupt, until }
+        });
+        let batch = batch.collect();
         state.begin += PAGE;
         batch
     }
@@ -148,13 +176,15 @@ pub async fn run(host: Arc<Host>) {
         if batch.is_empty() {
             // Work may come between the look and the wait: the permit of `notify_one` is kept.
             tokio::select! {
-                () = host.repair().work.notified() => sleep(SETTLE).await,
+                () = host.repair().work.notified() => {}
                 () = host.blobs().damage_found() => {}
             }
             continue;
         }
-        if !fetch_all(&host, batch).await {
-            let _ = timeout(AGAIN, host.repair().work.notified()).await;
+        match fetch_all(&host, batch).await {
+            Looked::Settled => {}
+            Looked::Expected => sleep(LOOK).await,
+            Looked::Failed => drop(timeout(AGAIN, host.repair().work.notified()).await),
         }
     }
 }
@@ -176,44 +206,50 @@ async fn compare(host: &Host, group: &Group) -> Result<(), String> {
     }
 }
 
-/// Fetches a batch, some at a time; says whether all of it is settled now.
-async fn fetch_all(host: &Host, mut batch: VecDeque<(GroupId, BlobId, bool)>) -> bool {
+/// Fetches a batch, some at a time; says what came of the worst of it.
+async fn fetch_all(host: &Host, mut batch: VecDeque<Want>) -> Looked {
     let mut running = FuturesUnordered::new();
-    let mut settled = true;
+    let mut worst = Looked::Settled;
     loop {
         while running.len() < PARALLEL
-            && let Some((group, blob, corrupt)) = batch.pop_front()
+            && let Some(want) = batch.pop_front()
         {
             running.push(async move {
-                let done = fetch_one(host, group, blob, corrupt).await;
-                if done {
-                    host.repair().here(group, blob);
+                let looked = fetch_one(host, &want).await;
+                if looked == Looked::Settled {
+                    host.repair().here(want.group, want.blob);
                 }
-                done
+                looked
             });
         }
         match running.next().await {
-            Some(done) => settled &= done,
-            None => return settled,
+            Some(looked) => worst = worst.max(looked),
+            None => return worst,
         }
     }
 }
 
 /// Makes one blob be here and sound, or finds that nothing names it any more.
-async fn fetch_one(host: &Host, id: GroupId, blob: BlobId, corrupt: bool) -> bool {
-    let Ok(group) = host.group(id) else {
-        return !corrupt || host.blobs().remove(id, blob).await.is_ok();
+async fn fetch_one(host: &Host, want: &Want) -> Looked {
+    let Want { group: id, blob, corrupt, until } = *want;
+    let dropped = async || match !corrupt || host.blobs().remove(id, blob).await.is_ok() {
+        true => Looked::Settled,
+        false => Looked::Failed,
     };
+    let Ok(group) = host.group(id) else { return dropped().await };
     match group.index().references(blob) {
-        Ok(0) => {
-            // Nobody will ask for it; a bad copy need not wait for the collector.
-            return !corrupt || host.blobs().remove(id, blob).await.is_ok();
-        }
+        // Nobody will ask for it; a bad copy need not wait for the collector.
+        Ok(0) => return dropped().await,
         Ok(_) => {}
-        Err(_) => return false,
+        Err(_) => return Looked::Failed,
     }
-    if !corrupt && matches!(upload::held_len(host, id, blob).await, Ok(Some(_))) {
-        return true;
+    if !corrupt {
+        if matches!(upload::held_len(host, id, blob).await, Ok(Some(_))) {
+            return Looked::Settled;
+        }
+        if Instant::now() < until {
+            return Looked::Expected;
+        }
     }
     let voters = group.status(0).voters;
     let alive = voters.into_iter().filter(|voter| *voter != host.id() && host.neighbours().alive(*voter).is_some());
@@ -223,11 +259,11 @@ async fn fetch_one(host: &Host, id: GroupId, blob: BlobId, corrupt: bool) -> boo
         return match blob_peer::repair(host.blobs(), host.client(), &targets, id, blob).await {
             Ok(replaced) => {
                 tracing::info!(group = %id, %blob, replaced, "a corrupt blob was seen to");
-                true
+                Looked::Settled
             }
             Err(error) => {
                 tracing::warn!(group = %id, %blob, %error, "a corrupt blob could not be replaced yet");
-                false
+                Looked::Failed
             }
         };
     }
@@ -236,10 +272,10 @@ async fn fetch_one(host: &Host, id: GroupId, blob: BlobId, corrupt: bool) -> boo
             Ok(bytes) => {
                 tracing::debug!(group = %id, %blob, from = %voter, bytes, "fetched a blob");
                 host.repair().fetched.fetch_add(1, Ordering::Relaxed);
-                return true;
+                return Looked::Settled;
             }
             Err(error) => tracing::debug!(group = %id, %blob, from = %voter, %error, "a blob was not fetched"),
         }
     }
-    false
+    Looked::Failed
 }

@@ -26,7 +26,7 @@ pub enum HttpError {
     TimedOut(Duration),
 }
 
-/// One request on a connection of its own; `token` as a bearer token, within five seconds.
+/// One request on a connection of its own; `token` as a bearer token, within ten seconds.
 pub async fn request(
     method: Method,
     authority: &str,
@@ -53,9 +53,10 @@ async fn send(authority: &str, request: Request<Full<Bytes>>) -> Result<(StatusC
     Ok((response.status(), response.into_body()))
 }
 
-/// One request as it stands, on a connection of its own, within five seconds.
+/// One request as it stands, on a connection of its own, within ten seconds.
 pub async fn exchange(authority: &str, request: Request<Full<Bytes>>) -> Result<Response<String>, HttpError> {
-    const LIMIT: Duration = Duration::from_secs(5);
+    // A transfer of a leadership may take two elections.
+    const LIMIT: Duration = Duration::from_secs(10);
     let whole = async {
         let stream = TcpStream::connect(authority).await?;
         let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await?;
