@@ -14,7 +14,8 @@ use crate::blob::BlobStore;
 use crate::file::{self, Files};
 use crate::index::Index;
 use crate::index::engine::Engine;
-use crate::log::{Log, LogOptions};
+use crate::log::{Log, LogEntry, LogOptions};
+use crate::position::Position;
 
 /// Blobs looked up in one go.
 const PAGE: usize = 1000;
@@ -101,7 +102,7 @@ pub async fn verify(files: Arc<dyn Files>, data: &Path, engine: Arc<dyn Engine>,
 }
 
 /// A group's log as it lies on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marks {
     /// The group.
     pub group: GroupId,
@@ -111,12 +112,14 @@ pub struct Marks {
     pub leader: (u64, u64),
     /// The term of the vote.
     pub term: u64,
+    /// Its entries in order, purged ones excepted: where each stands, and a hash of what it says.
+    pub entries: Vec<(Position, u64)>,
 }
 
 /// What the log in `data` would tell of its groups at a start.
 ///
 /// # Errors
-/// When it cannot be opened.
+/// When it cannot be opened, or an entry cannot be read.
 pub async fn marks(files: Arc<dyn Files>, data: &Path) -> Result<Vec<Marks>, String> {
     let salt = file::read(&*files, &data.join("log.salt")).map_err(|error| error.to_string())?;
     let Some(salt) = salt.and_then(|bytes| <[u8; 8]>::try_from(&bytes[..]).ok()).map(u64::from_le_bytes) else {
@@ -125,17 +128,21 @@ pub async fn marks(files: Arc<dyn Files>, data: &Path) -> Result<Vec<Marks>, Str
     let options = LogOptions { salt, ..LogOptions::default() };
     let log = Log::open(files, data.join("log"), options).await.map_err(|error| error.to_string())?;
     let marks = log.groups().into_iter().map(|group| {
-        let (state, ballot) = (log.group(group).state(), log.group(group).ballot());
-        Marks {
+        let entries = log.group(group);
+        let (state, ballot) = (entries.state(), entries.ballot());
+        let read = entries.read(entries.first_index(), state.last.map_or(0, |last| last.index) + 1, None);
+        let hashed = |entry: LogEntry| (entry.position, xxhash_rust::xxh3::xxh3_64(&entry.payload));
+        Ok(Marks {
             group,
             last: state.last.map_or(0, |last| last.index),
             leader: state.last.map_or((0, 0), |last| (last.term, last.node.0)),
             term: ballot.map_or(0, |ballot| ballot.term),
-        }
+            entries: read.map_err(|error| format!("group {group}: {error}"))?.into_iter().map(hashed).collect(),
+        })
     });
     let marks = marks.collect();
     log.close().await;
-    Ok(marks)
+    marks
 }
 
 /// No hole, and the marks in order: purged ≤ applied ≤ last.

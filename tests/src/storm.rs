@@ -46,15 +46,15 @@ impl Storm {
     ) -> Result<Self, Failure> {
         let (gateways, keys) = (cluster.gateways(), cluster.keys());
         let mut raw = Raw::new(&gateways[0], keys.clone(), Duration::from_secs(15));
-        for bucket in [BUCKET, PROBED] {
-            let created = raw.call(Call::bucket(Method::PUT, bucket)).await?;
-            if !created.status.is_success() {
-                return Err(Failure::new(format!("no bucket: {} {}", created.status, created.text())));
+        let mut plan = Plan::new(gateways.clone(), keys.clone(), BUCKET);
+        change(&mut plan);
+        for call in std::iter::once(Call::bucket(Method::PUT, PROBED)).chain(plan.preparations()) {
+            let done = raw.call(call).await?;
+            if !done.status.is_success() {
+                return Err(Failure::new(format!("no bucket: {} {}", done.status, done.text())));
             }
         }
         let probes = Probes::start(&gateways, keys, PROBED, shards, through).await?;
-        let mut plan = Plan::new(gateways, keys.clone(), BUCKET);
-        change(&mut plan);
         println!("seed {}", plan.seed);
         let storm = Self { workload: Workload::start(plan), probes };
         storm.goes_on(Instant::now(), 50).await?;
@@ -106,8 +106,14 @@ impl Storm {
         finished.history.save(&cluster.dir().join("history.jsonl"))?;
         println!("{}", finished.summary());
         let mut report = Report::of(&finished.history);
-        report.and_answers(&finished.statuses, finished.history.by_key().len() as u64, &unread);
-        report.and_replicas(&cluster.verified().await?);
+        report.and_answers(&finished.statuses, finished.history.keys() as u64, &unread);
+        match cluster.verified().await {
+            Ok(replicas) => report.and_replicas(&replicas),
+            Err(failure) => {
+                println!("{report}");
+                return Err(failure.into());
+            }
+        }
         println!("{report}");
         match report.passed() {
             true => Ok(()),

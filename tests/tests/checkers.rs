@@ -13,6 +13,7 @@ async fn judge(fault: Fault, large: bool, operations: u64) -> Report {
     let keys = Keys { access: "a".into(), secret: "s".into() };
     let mut plan = Plan::new(vec![endpoint.authority.clone()], keys, "bucket");
     plan.large = large;
+    plan.versions = None;
     plan.think = Duration::ZERO;
     plan.generation = 1000;
     let workload = Workload::start(plan);

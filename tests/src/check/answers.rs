@@ -4,8 +4,8 @@
 use super::Verdict;
 use crate::history::workload::Statuses;
 
-/// Statuses that a client may see at any time: 0 is no answer.
-const EXCUSED: [u16; 9] = [0, 200, 204, 206, 404, 409, 412, 416, 503];
+/// Statuses that a client may see at any time: 0 is no answer, 405 that of a version which is a delete marker.
+const EXCUSED: [u16; 10] = [0, 200, 204, 206, 404, 405, 409, 412, 416, 503];
 
 /// C8: of so many keys none is left that cannot be read after healing.
 pub fn liveness(read: u64, unread: &[String]) -> Verdict {

@@ -13,6 +13,8 @@ pub mod list;
 pub mod order;
 pub mod page;
 pub mod replicas;
+pub mod search;
+pub mod versions;
 
 /// What a checker found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +53,8 @@ impl Report {
     pub fn of(history: &History) -> Self {
         Self(vec![
             ("C1 durable", durable::check(history)),
-            ("C2 linearizable", linear::check(history, linear::STEPS)),
+            ("C2 linearizable", linear::check(history, search::STEPS)),
+            ("C2 versions", versions::check(history, search::STEPS)),
             ("C3 order by index", order::check(history)),
             ("C4 lists", list::check(history)),
             ("C4 pages", page::check(history)),
@@ -104,7 +107,7 @@ pub(crate) mod example {
     use crate::history::{Condition, History, NEVER, Op, Outcome, Record, Seen, Written};
 
     pub fn history(records: impl IntoIterator<Item = Record>) -> History {
-        History { records: records.into_iter().collect() }
+        History { records: records.into_iter().collect(), ..History::default() }
     }
 
     fn record(key: &str, op: Op, (start, end): (u64, u64), outcome: Outcome) -> Record {

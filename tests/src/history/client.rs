@@ -16,9 +16,12 @@ use crate::client::chunked::Tamper;
 use crate::client::raw::{Call, NoReply, Raw, Reply};
 use crate::client::xml;
 use crate::history::answer::{code, etag, refused, seq};
+use crate::history::versioned::Versioned;
 use crate::history::workload::{Shared, Statuses};
-use crate::history::{Condition, NEVER, Op, Outcome, Page, Record, Seen, Written};
+use crate::history::{Condition, History, NEVER, Op, Outcome, Page, Record, Seen, Written};
 use crate::rng::Rng;
+
+mod versions;
 
 const HOT_KEYS: u64 = 6;
 const KEYS: u64 = 64;
@@ -35,6 +38,9 @@ pub struct Client {
     /// What it last saw under a key: value and id of the body.
     known: HashMap<String, (Seen, u64)>,
     records: Vec<Record>,
+    /// Ids of versions that it made or saw, per key.
+    versions: HashMap<String, Vec<String>>,
+    versioned: Vec<Versioned>,
     statuses: Statuses,
 }
 
@@ -56,6 +62,8 @@ impl Client {
             rng,
             known: HashMap::new(),
             records: Vec::new(),
+            versions: HashMap::new(),
+            versioned: Vec::new(),
             statuses: Statuses::new(),
         }
     }
@@ -64,8 +72,8 @@ impl Client {
         self.shared.plan.think
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<Record>, Statuses) {
-        (self.records, self.statuses)
+    pub(crate) fn into_parts(self) -> (History, Statuses) {
+        (History { records: self.records, versioned: self.versioned }, self.statuses)
     }
 
     pub(crate) fn next_gateway(&mut self) {
@@ -76,6 +84,9 @@ impl Client {
     /// One operation of the mix.
     pub(crate) async fn step(&mut self) {
         let generation = self.shared.generation();
+        if self.shared.plan.versions.is_some() && self.rng.percent(12) {
+            return self.version(generation).await;
+        }
         let key = self.key(generation);
         match self.rng.below(100) {
             0..=31 => self.put(&key, Condition::None).await,

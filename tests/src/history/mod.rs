@@ -8,10 +8,13 @@ use std::path::Path;
 use holdfast_wire::id::Seq;
 use serde::{Deserialize, Serialize};
 
+use crate::history::versioned::Versioned;
+
 mod answer;
 pub mod client;
 pub mod gap;
 pub mod pretend;
+pub mod versioned;
 pub mod workload;
 
 /// The end of what has no answer.
@@ -140,9 +143,33 @@ pub struct Seen {
 pub struct History {
     /// In no particular order.
     pub records: Vec<Record>,
+    /// What was done to the bucket that keeps versions, likewise.
+    pub versioned: Vec<Versioned>,
 }
 
 impl History {
+    /// Adds another.
+    pub fn extend(&mut self, other: Self) {
+        self.records.extend(other.records);
+        self.versioned.extend(other.versioned);
+    }
+
+    /// Operations.
+    pub fn operations(&self) -> usize {
+        self.records.len() + self.versioned.len()
+    }
+
+    /// Changes that were acknowledged.
+    pub fn acknowledged(&self) -> usize {
+        let changes = self.records.iter().filter(|record| record.may_have_applied() && record.acknowledged());
+        changes.count() + self.versioned.iter().filter(|record| record.acknowledged()).count()
+    }
+
+    /// Keys of both buckets.
+    pub fn keys(&self) -> usize {
+        self.by_key().len() + versioned::by_key(&self.versioned).len()
+    }
+
     /// The records of each key, listings left out, in order of key and start.
     pub fn by_key(&self) -> std::collections::BTreeMap<&str, Vec<&Record>> {
         let mut keys = std::collections::BTreeMap::<&str, Vec<&Record>>::new();
@@ -159,6 +186,10 @@ impl History {
     pub fn save(&self, path: &Path) -> std::io::Result<()> {
         let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
         for record in &self.records {
+            serde_json::to_writer(&mut file, record)?;
+            file.write_all(b"\n")?;
+        }
+        for record in &self.versioned {
             serde_json::to_writer(&mut file, record)?;
             file.write_all(b"\n")?;
         }

@@ -2,19 +2,21 @@
 //! each doing one thing at a time and remembering it. Keys come in generations, so that no key's history grows beyond
 //! what a search can judge.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::Method;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::client::raw::Wire;
+use crate::client::raw::{Call, Wire};
 use crate::client::sign::Keys;
-use crate::history::History;
 use crate::history::client::Client;
+use crate::history::versioned::by_key;
+use crate::history::{History, Outcome, versioned};
 
 /// What to run against what.
 #[derive(Clone, Debug)]
@@ -23,8 +25,10 @@ pub struct Plan {
     pub gateways: Vec<String>,
     /// Credentials.
     pub keys: Keys,
-    /// An existing bucket that nobody else uses.
+    /// A bucket that nobody else uses.
     pub bucket: String,
+    /// Another one, which keeps versions; `None`: nothing is done to versions.
+    pub versions: Option<String>,
     /// Clients at once.
     pub clients: u32,
     /// Operations until the keys change.
@@ -51,6 +55,7 @@ impl Plan {
             gateways,
             keys,
             bucket: bucket.into(),
+            versions: Some(format!("{bucket}-versions")),
             clients: 8,
             generation: 1500,
             large: true,
@@ -60,6 +65,19 @@ impl Plan {
             seed: 1,
             net: Wire::tcp(),
         }
+    }
+}
+
+impl Plan {
+    /// What makes the buckets; each can be repeated until it succeeds.
+    pub fn preparations(&self) -> Vec<Call> {
+        let enabled = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+        let keeps = |bucket: &String| {
+            let versioning = Call::bucket(Method::PUT, bucket).query("versioning", "").body(enabled);
+            [Call::bucket(Method::PUT, bucket), versioning]
+        };
+        let versions = self.versions.iter().flat_map(keeps);
+        std::iter::once(Call::bucket(Method::PUT, &self.bucket)).chain(versions).collect()
     }
 }
 
@@ -146,8 +164,8 @@ impl Workload {
         let _ = self.stop.send(true);
         let (mut history, mut statuses) = (History::default(), Statuses::new());
         while let Some(client) = self.clients.join_next().await {
-            let (records, seen) = client.expect("a client does not panic").into_parts();
-            history.records.extend(records);
+            let (done, seen) = client.expect("a client does not panic").into_parts();
+            history.extend(done);
             for (status, count) in seen {
                 *statuses.entry(status).or_default() += count;
             }
@@ -169,15 +187,17 @@ impl Finished {
     /// Reads every key once through each of the gateways in turn and lists the bucket, adding to the history. To be
     /// called when the cluster is whole again; what cannot be read is repeated for a while, then given back.
     pub async fn scan(&mut self) -> Vec<String> {
-        let keys: Vec<String> = self.history.by_key().keys().map(|key| (*key).to_owned()).collect();
+        let plain = self.history.by_key().into_keys().map(|key| (key.to_owned(), false));
+        let versioned = by_key(&self.history.versioned).into_keys().map(|key| (key.to_owned(), true));
+        let keys: Vec<(String, bool)> = plain.chain(versioned).collect();
         let mut reader = Client::new(self.shared.plan.clients, self.shared.clone());
         let mut unread = Vec::new();
-        for key in keys {
+        for (key, versions) in keys {
             let deadline = Instant::now() + Duration::from_secs(20);
             reader.next_gateway();
-            while !reader.get(&key).await {
+            while !(if versions { reader.read_versions(&key).await } else { reader.get(&key).await }) {
                 if Instant::now() > deadline {
-                    unread.push(key);
+                    unread.push(if versions { format!("versions of {key}") } else { key });
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -185,28 +205,26 @@ impl Finished {
         }
         reader.list("", None).await;
         reader.list("", Some("/")).await;
-        let (records, _) = reader.into_parts();
-        self.history.records.extend(records);
+        let (read, _) = reader.into_parts();
+        self.history.extend(read);
         unread
     }
 
     /// Counts of acknowledged, unknown and failed operations, for a report.
     pub fn summary(&self) -> String {
-        let mut kinds = HashMap::<&str, u64>::new();
+        let (mut unknown, mut failed) = (0, 0);
         for record in &self.history.records {
-            let kind = match record.outcome {
-                crate::history::Outcome::Unknown(_) => "unknown",
-                crate::history::Outcome::Failed(_) => "failed",
-                _ => "answered",
-            };
-            *kinds.entry(kind).or_default() += 1;
+            unknown += u64::from(matches!(record.outcome, Outcome::Unknown(_)));
+            failed += u64::from(matches!(record.outcome, Outcome::Failed(_)));
         }
-        let writes = self.history.records.iter().filter(|r| r.may_have_applied() && r.acknowledged()).count();
+        for record in &self.history.versioned {
+            unknown += u64::from(matches!(record.outcome, versioned::Outcome::Unknown(_)));
+            failed += u64::from(matches!(record.outcome, versioned::Outcome::Failed(_)));
+        }
         format!(
-            "{} operations, {writes} acknowledged writes, {} unknown, {} failed, statuses {:?}",
-            self.history.records.len(),
-            kinds.get("unknown").unwrap_or(&0),
-            kinds.get("failed").unwrap_or(&0),
+            "{} operations, {} acknowledged writes, {unknown} unknown, {failed} failed, statuses {:?}",
+            self.history.operations(),
+            self.history.acknowledged(),
             self.statuses
         )
     }

@@ -3,6 +3,7 @@
 //!
 //! - *durable quorum*: what anybody knows to be committed is on the disks of a majority of its group's voters;
 //! - *durable copies*: what committed entries name is, too, with all its bytes;
+//! - *log matching*: where two logs have an entry of one leader at one place, they are the same up to there;
 //! - *what is durable stays*: a committed entry that was on a disk is there at every later look.
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdfast_replica::file::{Cut, Files, SimulatedFiles};
+use holdfast_replica::position::Position;
 use holdfast_replica::verify::{Marks, marks};
 use holdfast_wire::id::{BlobId, GroupId, NodeId};
 
@@ -63,16 +65,28 @@ impl Durable {
         let ids: Vec<Option<NodeId>> = (0..disks.len()).map(|at| cluster.node_id(at)).collect();
         let mut lasts: BTreeMap<(GroupId, usize), u64> = BTreeMap::new();
         let mut leaders: BTreeMap<(GroupId, usize), (u64, u64)> = BTreeMap::new();
+        let mut logs: BTreeMap<GroupId, Vec<(usize, Entries)>> = BTreeMap::new();
         for (at, disk) in disks.iter().enumerate() {
             let Some(found) = log_of(disk) else { continue };
             if found.is_err() && self.damaged == Some(at) {
                 continue;
             }
-            for Marks { group, last, leader, .. } in
+            for Marks { group, last, leader, entries, .. } in
                 found.map_err(|error| format!("what is durable of {}: {error}", name(at)))?
             {
                 lasts.insert((group, at), last);
                 leaders.insert((group, at), leader);
+                logs.entry(group).or_default().push((at, entries));
+            }
+        }
+        for (group, logs) in &logs {
+            for (number, (at, one)) in logs.iter().enumerate() {
+                for (other, two) in &logs[number + 1..] {
+                    matching(one, two).map_err(|place| {
+                        let (at, other) = (name(*at), name(*other));
+                        format!("log matching: group {group} on {at} and {other} agrees behind {place}, not there")
+                    })?;
+                }
             }
         }
         self.stays(&lasts, &leaders, committed)?;
@@ -134,6 +148,24 @@ impl Durable {
     }
 }
 
+/// Entries of a log in order: where each stands, and a hash of what it says.
+type Entries = Vec<(Position, u64)>;
+
+/// Whether two logs are the same up to the last place at which both have an entry of one leader; if not, where they
+/// differ.
+fn matching(one: &[(Position, u64)], two: &[(Position, u64)]) -> Result<(), u64> {
+    let (Some((first, _)), Some((other, _))) = (one.first(), two.first()) else { return Ok(()) };
+    let begin = first.index.max(other.index);
+    let one = one.get((begin - first.index) as usize..).unwrap_or_default();
+    let two = two.get((begin - other.index) as usize..).unwrap_or_default();
+    let mut pairs = one.iter().zip(two);
+    let common = pairs.clone().rposition(|(one, two)| one.0 == two.0).map_or(0, |last| last + 1);
+    match pairs.by_ref().take(common).find(|(one, two)| one != two) {
+        Some((differing, _)) => Err(differing.0.index),
+        None => Ok(()),
+    }
+}
+
 /// `None` while there is no log.
 fn log_of(disk: &SimulatedFiles) -> Option<Result<Vec<Marks>, String>> {
     let data = Path::new("/data");
@@ -162,4 +194,28 @@ fn known(cluster: &Cluster) -> Result<BTreeMap<GroupId, Known>, String> {
         }
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(first: u64, entries: &[(u64, u64)]) -> Entries {
+        let at = |(number, (term, hash)): (usize, &(u64, u64))| {
+            (Position { term: *term, node: NodeId(1), index: first + number as u64 }, *hash)
+        };
+        entries.iter().enumerate().map(at).collect()
+    }
+
+    #[test]
+    fn logs_that_agree_at_a_place_are_the_same_up_to_there() {
+        let one = log(5, &[(1, 10), (1, 11), (2, 12), (2, 13)]);
+        assert_eq!(matching(&one, &one), Ok(()));
+        assert_eq!(matching(&one, &log(5, &[(1, 10), (1, 11), (1, 99)])), Ok(()), "a tail that is another leader's");
+        assert_eq!(matching(&one, &log(7, &[(2, 12)])), Ok(()), "one is purged further");
+        assert_eq!(matching(&one, &log(9, &[(3, 1)])), Ok(()), "nothing in common");
+        assert_eq!(matching(&one, &log(5, &[(1, 10), (1, 99), (2, 12)])), Err(6), "another content");
+        assert_eq!(matching(&log(4, &[(1, 9), (1, 10), (2, 11), (2, 12)]), &one), Err(6), "another leader before it");
+        assert_eq!(matching(&[], &one), Ok(()));
+    }
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_replica::verify::{State, verify};
-use http::Method;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
@@ -19,7 +18,7 @@ use super::scenario::Scenario;
 use super::undelete::{self, Regret};
 use crate::check::replicas::{self, Replica};
 use crate::check::{Report, Verdict};
-use crate::client::raw::{Call, Raw, Wire};
+use crate::client::raw::{Raw, Wire};
 use crate::history::workload::{Finished, Plan, Workload};
 use crate::rng::Rng;
 
@@ -178,16 +177,6 @@ impl Course {
         let wire = Wire(self.cluster.client_net());
         let gateways = self.cluster.gateways();
         let made: Slot<()> = Slot::default();
-        let (slot, net, gateway) = (made.clone(), wire.clone(), gateways[0].clone());
-        self.cluster.clients.start(async move {
-            let mut raw = Raw::over(net, &gateway, keys(), Duration::from_secs(15));
-            while !raw.call(Call::bucket(Method::PUT, "simulated")).await.is_ok_and(|reply| reply.status.is_success()) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            *slot.lock() = Some(());
-        });
-        self.until("the bucket is made", FORMED_WITHIN, |_| made.lock().is_some())?;
-
         let plan = Plan {
             clients: 5,
             generation: 600,
@@ -195,9 +184,21 @@ impl Course {
             early: options.scenario == Scenario::Early,
             large: options.scenario.needs_blobs() || options.seed.is_multiple_of(4),
             seed: options.seed,
-            net: wire,
-            ..Plan::new(gateways, keys(), "simulated")
+            net: wire.clone(),
+            ..Plan::new(gateways.clone(), keys(), "simulated")
         };
+        let (slot, preparations, gateway) = (made.clone(), plan.preparations(), gateways[0].clone());
+        self.cluster.clients.start(async move {
+            let mut raw = Raw::over(wire, &gateway, keys(), Duration::from_secs(15));
+            for call in preparations {
+                while !raw.call(call.clone()).await.is_ok_and(|reply| reply.status.is_success()) {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+            *slot.lock() = Some(());
+        });
+        self.until("the buckets are made", FORMED_WITHIN, |_| made.lock().is_some())?;
+
         let workload: Arc<Mutex<Option<Workload>>> = Arc::default();
         let slot = workload.clone();
         self.cluster.clients.spawn(async move { *slot.lock() = Some(Workload::start(plan)) });
@@ -262,15 +263,12 @@ impl Course {
         self.until("everything is read again", SCAN_WITHIN, |_| scanned.lock().is_some())?;
         let (finished, unread) = scanned.lock().take().ok_or("the scan has no result")?;
         self.watch.complete(&self.cluster)?;
-        figures.operations = finished.history.records.len() as u64;
-        let acknowledged = |record: &&crate::history::Record| record.may_have_applied() && record.acknowledged();
-        figures.acknowledged += finished.history.records.iter().filter(acknowledged).count() as u64;
-        for record in &finished.history.records {
-            let line = format!("{:?}", record);
-            self.trace.push(line);
-        }
+        figures.operations = finished.history.operations() as u64;
+        figures.acknowledged += finished.history.acknowledged() as u64;
+        self.trace.extend(finished.history.records.iter().map(|record| format!("{record:?}")));
+        self.trace.extend(finished.history.versioned.iter().map(|record| format!("{record:?}")));
         let mut report = Report::of(&finished.history);
-        report.and_answers(&finished.statuses, finished.history.by_key().len() as u64, &unread);
+        report.and_answers(&finished.statuses, finished.history.keys() as u64, &unread);
         if !report.passed() {
             return Err(format!("the history is not what was promised:\n{report}"));
         }

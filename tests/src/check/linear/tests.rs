@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::check::example::*;
+use crate::check::search::brute;
 use crate::rng::Rng;
 
 fn verdict(records: &[Record]) -> Verdict {
@@ -73,38 +74,11 @@ fn says_so_when_the_search_is_cut_short() {
     assert!(matches!(check(&history(many), 1000), Verdict::Undecided(_)));
 }
 
-/// Every order of every subset that holds all known outcomes, tried one after the other.
 fn brute_force(records: &[Record]) -> bool {
     let owned = history(records.to_vec());
     let by_key = owned.by_key();
-    let items: Vec<Item<'_>> = by_key["k"].iter().filter_map(item).collect();
-    let search = Search { etags: Search::new(&by_key["k"]).etags, items };
-    fn extend(search: &Search<'_>, taken: &mut Vec<usize>, state: State) -> bool {
-        let open: Vec<usize> = (0..search.items.len()).filter(|at| !taken.contains(at)).collect();
-        if open.iter().all(|&at| !search.items[at].known) {
-            return true;
-        }
-        for &at in &open {
-            let item = &search.items[at];
-            let blocked = open.iter().any(|&other| search.items[other].end < item.start);
-            if blocked || !search.allows(state, &item.step) {
-                continue;
-            }
-            let next = match item.step {
-                Step::Write(write, _) => Some(write),
-                Step::Delete => None,
-                Step::See(_) | Step::Unmet(_) => state,
-            };
-            taken.push(at);
-            let found = extend(search, taken, next);
-            taken.pop();
-            if found {
-                return true;
-            }
-        }
-        false
-    }
-    extend(&search, &mut Vec::new(), None)
+    let items: Vec<Item<'_, Step>> = by_key["k"].iter().filter_map(item).collect();
+    brute::finds(&register(&by_key["k"]), &items)
 }
 
 /// Anything at all, true or not.

@@ -4,7 +4,8 @@
 
 mod strike;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use holdfast_wire::heartbeat::Role;
 use holdfast_wire::id::GroupId;
@@ -28,6 +29,8 @@ pub struct Adversary {
     pub wiped: Vec<usize>,
     /// The replica whose log rots, once it does.
     pub rotten: Option<usize>,
+    /// Blobs of which copies were spoilt, and on which machines.
+    spoilt: BTreeMap<PathBuf, BTreeSet<usize>>,
     /// The one that is to hold nothing.
     drained: Option<usize>,
     /// The highest term of each group, and when the power goes because one rose.
@@ -49,6 +52,7 @@ impl Adversary {
             heal_ms: None,
             wiped: Vec::new(),
             rotten: None,
+            spoilt: BTreeMap::new(),
             drained: None,
             terms: BTreeMap::new(),
             cut_ms: None,

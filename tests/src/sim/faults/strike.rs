@@ -1,6 +1,6 @@
 //! The single faults.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use holdfast_replica::file::{Fault, Files};
 use holdfast_wire::heartbeat::Role;
@@ -75,7 +75,7 @@ impl Adversary {
                 Some(format!("{many} disks from {} on fail to sync soon", name(one)))
             }
             Scenario::Rot => {
-                let files = cluster.blob_files(one);
+                let files = self.spoilable(cluster, one, count - 1);
                 if files.is_empty() {
                     return None;
                 }
@@ -87,16 +87,20 @@ impl Adversary {
                         *byte ^= 1 << (at % 8);
                     }
                 });
-                rotten.ok().map(|()| format!("a bit of a blob of {} flips", name(one)))
+                rotten.ok()?;
+                self.spoilt.entry(file.clone()).or_default().insert(one);
+                Some(format!("a bit of {} of {} flips", file.display(), name(one)))
             }
             Scenario::Latent => {
-                let files = cluster.blob_files(one);
+                // One of three may have been away when it was written.
+                let files = self.spoilable(cluster, one, 1);
                 if files.is_empty() {
                     return None;
                 }
                 let file = self.rng.pick(&files).clone();
-                let spoilt = cluster.machines[one].disk.spoil(&file);
-                spoilt.ok().map(|()| format!("a blob of {} cannot be read", name(one)))
+                cluster.machines[one].disk.spoil(&file).ok()?;
+                self.spoilt.entry(file.clone()).or_default().insert(one);
+                Some(format!("{} of {} cannot be read", file.display(), name(one)))
             }
             Scenario::Clocks => {
                 let skew_ms = *self.rng.pick(&[3_600_000, -3_600_000, 60_000, -120_000, 0]);
@@ -206,6 +210,16 @@ impl Adversary {
                 format!("{one} is cut off from the other replicas")
             }
         }
+    }
+
+    /// The blobs on a machine of which a copy may be spoilt, with copies on so many machines at most: where all are, there
+    /// is nothing to serve.
+    fn spoilable(&self, cluster: &Cluster, at: usize, most: usize) -> Vec<PathBuf> {
+        let mut files = cluster.blob_files(at);
+        files.retain(|file| {
+            self.spoilt.get(file).is_none_or(|machines| machines.contains(&at) || machines.len() < most)
+        });
+        files
     }
 
     /// Flips a bit in a log segment behind which others were written: bytes that were synced, beyond any doubt.
