@@ -98,9 +98,9 @@ pub fn canonical(request: &Request, signed: &[String], payload: &str) -> Option<
     Some(format!("{method}\n{path}\n{pairs}\n{headers}\n{list}\n{payload}"))
 }
 
-/// A value without spaces around it, and with single ones within.
+/// A value without spaces around it, and with single ones within. A tab counts as a space, as in botocore and s3s.
 fn trimmed(value: &str) -> String {
-    value.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+    value.split([' ', '\t']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a request carries one sound signature, in its head or in its query, made with this secret for now (Unix seconds).
