@@ -66,7 +66,7 @@ compat: toolchain tools
 
 prove: toolchain tools
 	cargo build --profile prove --workspace --locked --features holdfast-tests/planted-faults --bins
-	program=$$(.ci/fuzz build) && "$$CARGO_TARGET_DIR/prove/prove" --write docs/reliability.md --fuzz-program "$$program" $(ARGS)
+	program=$$(.ci/fuzz build) && FUZZ_PROGRAM="$$program" .ci/prove $(ARGS)
 
 # Two targets at a time. Needs what `make tools` installs.
 SECONDS ?= 20

@@ -86,10 +86,9 @@ fn short(why: &str) -> String {
 
 /// Real processes, as a table.
 pub fn real(outcomes: &[Outcome]) -> String {
-    let mut text =
-        "| what | rounds | tests | acknowledged writes, all there at the end | faults (rows), times | figures |\n\
+    let mut text = "| what | rounds | tests | acknowledged writes, all there at the end | faults (rows) | figures |\n\
                     |---|---|---|---|---|---|\n"
-            .to_owned();
+        .to_owned();
     for outcome in outcomes {
         let passed = match (outcome.verdict, outcome.missing.is_empty()) {
             (Verdict::Passed, true) => "passed".to_owned(),
@@ -102,7 +101,7 @@ pub fn real(outcomes: &[Outcome]) -> String {
             (Verdict::Passed, of) => Bound { failed: 0, of }.to_string(),
             (_, of) => format!("of {of}"),
         };
-        let faults: Vec<_> = outcome.installed.iter().map(|(fault, times)| format!("{fault} × {times}")).collect();
+        let faults: Vec<_> = outcome.installed.iter().map(|(fault, times)| format!("{fault}: {times}")).collect();
         let _ = writeln!(
             text,
             "| {} (`{}`) | {} | {passed} | {acknowledged} | {} | {} |",

@@ -1,6 +1,7 @@
 //! Real processes and file systems: runs end-to-end tests with many rounds and collects what they say.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::process::Command;
 
 use super::{HarnessError, output, text};
@@ -48,6 +49,39 @@ pub enum Verdict {
     HarnessError,
 }
 
+/// How often a fault was there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Installed {
+    /// How often that was said.
+    pub times: u64,
+    /// What was counted, all in all.
+    pub counted: u64,
+    /// What that is; with other evidence than a number, that.
+    pub unit: String,
+}
+
+impl Installed {
+    fn add(&mut self, evidence: &str) {
+        let numbered = evidence.split_once(' ').and_then(|(count, unit)| Some((count.parse::<u64>().ok()?, unit)));
+        let (count, unit) = numbered.unwrap_or((0, evidence));
+        self.times += 1;
+        self.counted += count;
+        unit.clone_into(&mut self.unit);
+    }
+}
+
+impl fmt::Display for Installed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.times > 1 {
+            write!(f, "{} times, ", self.times)?;
+        }
+        match self.counted {
+            0 => f.write_str(&self.unit),
+            count => write!(f, "{count} {}", self.unit),
+        }
+    }
+}
+
 /// What a suite came to.
 #[derive(Clone, Debug)]
 pub struct Outcome {
@@ -57,8 +91,8 @@ pub struct Outcome {
     pub rounds: u64,
     /// Whether its tests passed.
     pub verdict: Verdict,
-    /// Faults that were there, and how often that was said.
-    pub installed: BTreeMap<String, u64>,
+    /// Faults that were there.
+    pub installed: BTreeMap<String, Installed>,
     /// Faults that were not: what they would prove is not proven.
     pub missing: Vec<String>,
     /// Acknowledged writes that were read again.
@@ -118,9 +152,12 @@ fn read(suite: Suite, rounds: u64, passed: bool, said: &str) -> Outcome {
     for fault in said.lines().filter_map(|line| after(line, fault::MARK)) {
         let parts: Vec<&str> = fault.splitn(3, " | ").collect();
         match parts[..] {
-            [rows, what, outcome] if outcome.starts_with("installed: ") => {
-                *installed.entry(format!("{what} ({rows})")).or_default() += 1;
-            }
+            [rows, what, outcome] => match outcome.strip_prefix("installed: ") {
+                Some(evidence) => {
+                    installed.entry(format!("{what} ({rows})")).or_insert_with(Installed::default).add(evidence)
+                }
+                None => missing.push(fault),
+            },
             _ => missing.push(fault),
         }
     }
@@ -132,12 +169,25 @@ fn read(suite: Suite, rounds: u64, passed: bool, said: &str) -> Outcome {
         let (before, _) = line.split_once(" acknowledged writes")?;
         before.rsplit(' ').next()?.parse::<u64>().ok()
     });
-    let verdict = match (passed, said.contains(HARNESS)) {
-        (true, _) => Verdict::Passed,
-        (false, true) => Verdict::HarnessError,
-        (false, false) => Verdict::Failed,
+    let verdict = match passed {
+        true => Verdict::Passed,
+        false if only_the_harness(said) => Verdict::HarnessError,
+        false => Verdict::Failed,
     };
     Outcome { suite, rounds, verdict, installed, missing, acknowledged: acknowledged.sum(), figures }
+}
+
+/// Whether every test that failed did so because it did not work itself: that is what its own panic says.
+fn only_the_harness(said: &str) -> bool {
+    // The last list under this heading has the names alone.
+    let names = said.rsplit_once("\nfailures:\n").map_or("", |(_, after)| after);
+    let failed: Vec<&str> = names.lines().map_while(|line| line.strip_prefix("    ")).collect();
+    let panics = || said.lines().zip(said.lines().skip(1)).filter(|(place, _)| place.contains(" panicked at "));
+    let by_itself = |name: &&str| {
+        let thread = format!("thread '{name}' ");
+        panics().any(|(place, why)| place.contains(&thread) && why.starts_with(HARNESS))
+    };
+    !failed.is_empty() && failed.iter().all(by_itself)
 }
 
 #[cfg(test)]
@@ -145,6 +195,7 @@ mod tests {
     use super::*;
 
     const SAID: &str = "test a ... FAULT 4, 5 | power cuts on Xfs | skipped: no\nFAULT 1 | kill | installed: 2 kills\n\
+                        FAULT 1 | kill | installed: 3 kills\nFAULT – | a clock | installed: 1986\n\
                         9 operations, 5 acknowledged writes, 0 unknown\nFIGURE p99 5 ms\n\
                         leader killed: 6 times, write gap p50 400 ms, p99 600 ms\ntest result: ok";
 
@@ -154,15 +205,32 @@ mod tests {
         assert_eq!((outcome.acknowledged, outcome.rounds), (5, 7));
         assert_eq!(outcome.figures, ["leader killed: 6 times, write gap p50 400 ms, p99 600 ms", "p99 5 ms"]);
         assert_eq!(outcome.missing, ["4, 5 | power cuts on Xfs | skipped: no"]);
-        assert_eq!(outcome.installed, BTreeMap::from([("kill (1)".to_owned(), 1)]));
+        let installed = outcome.installed.iter().map(|(fault, times)| format!("{fault}: {times}"));
+        assert_eq!(installed.collect::<Vec<_>>(), ["a clock (–): 1986", "kill (1): 2 times, 5 kills"]);
         assert!(!outcome.proven(), "a fault was not there");
+    }
+
+    fn failed(why: &[(&str, &str)]) -> Verdict {
+        let names: String = why.iter().map(|(name, _)| format!("    {name}\n")).collect();
+        let panics = why.iter().map(|(name, why)| format!("\nthread '{name}' (7) panicked at a.rs:2:19:\n{why}\n"));
+        let said = format!("failures:\n\nfailures:\n{names}\ntest result: FAILED.\n{}", panics.collect::<String>());
+        read(SUITES[0], 1, false, &said).verdict
     }
 
     #[test]
     fn a_test_that_did_not_work_is_neither_passed_nor_failed() {
+        let harness = format!("{HARNESS}no answer (at x)");
         assert_eq!(read(SUITES[0], 1, false, "test result: FAILED").verdict, Verdict::Failed);
-        let said = format!("{HARNESS}no answer (at x)\ntest result: FAILED");
-        assert_eq!(read(SUITES[0], 1, false, &said).verdict, Verdict::HarnessError);
+        assert_eq!(failed(&[("a", &harness)]), Verdict::HarnessError);
+        assert_eq!(failed(&[("a", &harness), ("b", &harness)]), Verdict::HarnessError);
         assert!(read(SUITES[0], 1, true, "test result: ok").proven());
+    }
+
+    #[test]
+    fn a_test_that_did_not_work_hides_none_that_failed() {
+        let harness = format!("{HARNESS}no answer (at x)");
+        assert_eq!(failed(&[("a", &harness), ("b", "a key is lost")]), Verdict::Failed);
+        assert_eq!(failed(&[("b", "a key is lost"), ("a", &harness)]), Verdict::Failed);
+        assert_eq!(failed(&[("a", &format!("a key is lost, after {harness}"))]), Verdict::Failed);
     }
 }

@@ -138,6 +138,11 @@ pub fn spend(
     Ok(sums)
 }
 
+/// How many of the wanted runs are not there, since the budget was spent before.
+pub fn missing(sums: &BTreeMap<String, Sum>, wanted: u64) -> u64 {
+    wanted.saturating_sub(sums.values().map(|sum| sum.runs).sum())
+}
+
 fn one(sim: &Path, scenario: Scenario, seed: u64, safety: u64) -> Result<Run, HarnessError> {
     let before = cpu_seconds();
     let (sound, said) = simulate(sim, scenario, seed, safety, "")?;
@@ -168,5 +173,25 @@ mod tests {
         assert_eq!(sum.add(line), Some(()));
         assert_eq!((sum.runs, sum.faults, sum.operations, sum.acknowledged), (1, 4, 700, 300));
         assert_eq!(sum.add("no figures"), None);
+    }
+
+    #[test]
+    fn what_the_budget_leaves_out_is_missing_until_the_ledger_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, program) = (dir.path().join("ledger"), dir.path().join("sim"));
+        std::fs::write(&program, "never run").unwrap();
+        let mut ledger = Ledger::open(&path, &program).unwrap();
+        let left_out = |ledger: &mut Ledger, runs| {
+            let wanted = Wanted { first: 1, safety: 8, runs, budget: 0.0 };
+            missing(&spend(&program, wanted, ledger, |_| Ok(())).unwrap(), runs)
+        };
+        assert_eq!(left_out(&mut ledger, 30), 30);
+        let all = Scenario::ALL.len() as u64;
+        for scenario in Scenario::ALL {
+            let line = format!("{scenario} seed 1: 9.5 s simulated, 4 faults, 700 operations, 300 acknowledged writes");
+            ledger.keep(format!("seeds/8/{scenario}/1"), &Run { line, violation: None, cpu: 1.0 }).unwrap();
+        }
+        assert_eq!(left_out(&mut ledger, all + 10), 10);
+        assert_eq!(left_out(&mut ledger, all), 0);
     }
 }
