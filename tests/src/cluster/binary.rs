@@ -7,12 +7,12 @@ use std::time::Duration;
 
 /// There is no binary to test.
 #[derive(Debug, thiserror::Error)]
-#[error("no holdfast binary at {0}: run `cargo build -p holdfast` first, or set HOLDFAST_BIN")]
+#[error("no holdfast binary at {0}: run `cargo build -p holdfast` first, or set TEST_BINARY")]
 pub struct NoBinary(PathBuf);
 
-/// `HOLDFAST_BIN`, or the binary of the profile that the running test was built with.
+/// `TEST_BINARY`, or the binary of the profile that the running test was built with.
 pub fn find() -> Result<PathBuf, NoBinary> {
-    if let Some(path) = std::env::var_os("HOLDFAST_BIN").map(PathBuf::from) {
+    if let Some(path) = std::env::var_os("TEST_BINARY").map(PathBuf::from) {
         return if path.is_file() { Ok(path) } else { Err(NoBinary(path)) };
     }
     let own = std::env::current_exe().unwrap_or_default();
