@@ -66,6 +66,7 @@ compat: toolchain tools
 
 prove: toolchain tools
 	cargo build --profile prove --workspace --locked --features holdfast-tests/planted-faults --bins
+	cargo build --workspace --locked --features holdfast-tests/planted-faults --all-targets
 	program=$$(.ci/fuzz build) && FUZZ_PROGRAM="$$program" .ci/prove $(ARGS)
 
 # Two targets at a time. Needs what `make tools` installs.
