@@ -107,7 +107,7 @@ impl Storm {
         println!("{}", finished.summary());
         let mut report = Report::of(&finished.history);
         report.and_answers(&finished.statuses, finished.history.keys() as u64, &unread);
-        match cluster.verified().await {
+        match cluster.verified(rounds(1) > 1).await {
             Ok(replicas) => report.and_replicas(&replicas),
             Err(failure) => {
                 println!("{report}");

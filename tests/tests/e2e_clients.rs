@@ -25,6 +25,9 @@ type Test = Result<(), Failure>;
 const SIZE: usize = 8 << 20;
 /// Per mille of a body that was sent when the gateway dies; -1 stands for one byte.
 const SENT: [i64; 6] = [0, -1, 250, 500, 990, 1000];
+/// Copies that a gateway may leave without a name: a body that was sent whole, of a put and of a part, may be on all three
+/// nodes when it dies, its entry not yet asked for.
+const NAMELESS: u64 = 2 * 3;
 
 fn raw(cluster: &Cluster, at: usize) -> Raw {
     Raw::new(&cluster.gateways()[at], cluster.keys().clone(), Duration::from_secs(15))
@@ -140,8 +143,12 @@ fn unfinished(cluster: &mut Cluster) -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "part")).collect()
 }
 
-/// Blobs that nothing names, on all nodes, by `holdfast verify`. No node may run.
-fn orphans(cluster: &mut Cluster) -> Result<u64, Failure> {
+/// Blobs that nothing names, on all nodes, by `holdfast verify`. The nodes are ended for that, in order, so that the index
+/// has on disk what it names, and started again.
+async fn orphans(cluster: &mut Cluster) -> Result<u64, Failure> {
+    for at in 0..cluster.len() {
+        cluster.node(at).terminate(Duration::from_secs(30)).await?;
+    }
     let mut sum = 0;
     for at in 0..cluster.len() {
         let data = cluster.node(at).data.clone();
@@ -152,7 +159,9 @@ fn orphans(cluster: &mut Cluster) -> Result<u64, Failure> {
             return Err(Failure::new(format!("n{} is not sound: {report}", at + 1)));
         }
         sum += report["orphans"].as_u64().ok_or_else(|| Failure::harness("no count of orphans"))?;
+        cluster.node(at).start()?;
     }
+    cluster.ready().await?;
     Ok(sum)
 }
 
@@ -164,7 +173,7 @@ async fn a_gateway_that_dies_in_an_upload_leaves_nothing_partial() {
         let mut gateway = cluster.gateway(3);
         let address = gateway.at(gateway.ports.s3);
         let mut signer = Raw::new(&address, cluster.keys().clone(), Duration::from_secs(15));
-        let (mut uploads, mut whole, mut unsent, mut nameless, mut between) = (0, 0, 0, 0, 0);
+        let (mut uploads, mut whole, mut unsent, mut nameless, mut before) = (0, 0, 0, 0, 0);
         for round in 0..rounds(1) {
             gateway.start()?;
             let up = wait::until("the gateway to serve", Duration::from_secs(20), async || {
@@ -200,8 +209,6 @@ async fn a_gateway_that_dies_in_an_upload_leaves_nothing_partial() {
             gateway.kill();
             uploads += open.len();
             unsent += open.len() - 3;
-            // A body that was sent whole may be on every node when the gateway dies, its entry not yet asked for.
-            between += 2 * 3;
             drop(open);
             whole += judge(&mut s3, &wave).await?;
             // What ends early takes its bytes along at once: nothing of it is left to the collector, which would wait for
@@ -211,26 +218,19 @@ async fn a_gateway_that_dies_in_an_upload_leaves_nothing_partial() {
                 left => Err(format!("{left:?}")),
             };
             wait::until("uploads to be given up", Duration::from_secs(30), none).await?;
-            // Ended in order, so that the index has on disk what it names.
-            for at in 0..3 {
-                cluster.node(at).terminate(Duration::from_secs(30)).await?;
-            }
-            let found = orphans(cluster)?;
-            if round == 0 {
-                // Later rounds find what was deleted at the end of earlier ones, for as long as it is kept.
-                assert!(found <= between, "blobs that nothing names: {found}");
-                nameless = found;
-            }
-            for at in 0..3 {
-                cluster.node(at).start()?;
-            }
-            cluster.ready().await?;
+            let found = orphans(cluster).await?.saturating_sub(before);
+            assert!(found <= NAMELESS, "blobs that nothing names: {found}");
+            nameless += found;
             retry(&mut s3, &wave).await?;
             clear(&mut s3, &wave).await?;
+            if round + 1 < rounds(1) {
+                // What was deleted has no name either, for as long as it is kept.
+                before = orphans(cluster).await?;
+            }
         }
         fault::counted("24", "a gateway killed in uploads", uploads as u64, "uploads under way")?;
         println!("FIGURE a gateway killed in uploads: {uploads}, {unsent} of them not sent whole; {whole} objects whole, 0 partial");
-        println!("FIGURE a gateway killed in uploads: {nameless} blobs that nothing names after the first round");
+        println!("FIGURE a gateway killed in uploads: {nameless} blobs that nothing names, left to the collector");
         Ok(())
     })
     .await;

@@ -7,6 +7,7 @@ use holdfast_tests::bench::load::{self, Case, Kind, Target};
 use holdfast_tests::client::raw::{Call, Raw};
 use holdfast_tests::cluster::{Cluster, Options};
 use holdfast_tests::failure::{Failure, on_cluster};
+use holdfast_tests::fault;
 use holdfast_tests::wait;
 use http::{Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,6 +32,12 @@ fn peak(cluster: &mut Cluster, at: usize) -> Result<u64, Failure> {
 /// The terms of all groups: they rise with every election.
 async fn terms(cluster: &Cluster) -> Result<Vec<u64>, Failure> {
     Ok(cluster.status(0).await?.groups.iter().map(|group| group.term).collect())
+}
+
+/// Connections that the first gateway has open.
+async fn open(cluster: &Cluster) -> Result<u64, Failure> {
+    let open = cluster.metric(0, "holdfast_gateway_connections").await?;
+    Ok(open.ok_or_else(|| Failure::harness("no count of connections"))? as u64)
 }
 
 async fn served(cluster: &Cluster, at: usize) -> Test {
@@ -70,6 +77,9 @@ async fn five_thousand_idle_connections_and_slow_heads_do_no_harm() {
             idle.push(TcpStream::connect(&address).await?);
         }
         served(cluster, 0).await?;
+        let quiet = open(cluster).await?;
+        assert!(quiet >= IDLE as u64, "{quiet} of {IDLE} connections are open");
+        fault::counted("32", "idle connections", quiet, "connections open")?;
 
         // Heads that never end: cut after ten seconds, with an answer or without one.
         let mut slow = Vec::with_capacity(SLOW);
@@ -78,6 +88,8 @@ async fn five_thousand_idle_connections_and_slow_heads_do_no_harm() {
             stream.write_all(b"GET /crowd/a HTTP/1.1\r\nhost: x\r\nx-slow: ").await?;
             slow.push(stream);
         }
+        let heads = open(cluster).await?.saturating_sub(quiet);
+        fault::counted("33", "heads that never end", heads, "connections more")?;
         served(cluster, 0).await?;
         let cut = async {
             for stream in &mut slow {

@@ -25,6 +25,8 @@ const WRITABLE: Duration = Duration::from_secs(30);
 /// From a full disk until its node leads nothing: it looks at its disk twice a second, and one transfer that fails may
 /// take 2 s and is tried again.
 const HANDED_OVER: Duration = Duration::from_secs(10);
+/// How long writes may stop because of one full disk.
+const GAP: Duration = Duration::from_secs(5);
 
 fn raw(cluster: &Cluster, at: usize) -> Raw {
     Raw::new(&cluster.gateways()[at], cluster.keys().clone(), Duration::from_secs(15))
@@ -63,7 +65,7 @@ async fn a_rotten_block_is_served_from_elsewhere_and_repaired() {
         let body = body::make(9, 3 << 20);
         expect(&mut s3, Call::object(Method::PUT, "rot", "d/k").body(body.clone()), StatusCode::OK).await?;
         cluster.ready().await?;
-        let piece = body.slice(2_000_000..2_000_064);
+        let (piece, mut flipped) = (body.slice(2_000_000..2_000_064), 0);
         for at in 0..3 {
             let node = cluster.node(at);
             let probe = || {
@@ -72,6 +74,7 @@ async fn a_rotten_block_is_served_from_elsewhere_and_repaired() {
             };
             let (path, offset) = wait::until("the blob on the node", Duration::from_secs(20), probe).await?;
             flip(&path, offset + 7)?;
+            flipped += u64::from(find(cluster.node(at), &piece).is_none());
             let read = async || -> Result<(), Failure> {
                 for through in 0..3 {
                     for mode in ["strong", "eventual"] {
@@ -96,7 +99,7 @@ async fn a_rotten_block_is_served_from_elsewhere_and_repaired() {
             let counted = cluster.metrics(at, |name| name.contains("corrupt") || name.contains("repair")).await?;
             assert!(counted.is_some_and(|count| count >= 1.0), "no counter of n{} moved: {counted:?}", at + 1);
         }
-        Ok(())
+        fault::counted("12", "bits of a blob flipped", flipped, "copies that had it no more")
     })
     .await;
 }
@@ -130,6 +133,7 @@ async fn a_node_with_a_corrupt_log_refuses_to_start_and_the_others_go_on() {
             }
         }
         assert!(damaged > 0, "no log file holds the entry: {logs:?} of {:?}", cluster.node(2).files());
+        fault::counted("13", "bits of the log flipped", damaged, "files")?;
         cluster.node(2).start()?;
         let status = cluster.node(2).ended(Duration::from_secs(20)).await?;
         assert!(!status.success());
@@ -250,7 +254,9 @@ async fn one_full_disk_stops_nobody() {
         }
         fault::counted("9", "one full disk", filled, "bytes until it was full")?;
         println!("{}", line("one full disk", &gaps));
-        storm.judge(cluster).await
+        storm.judge(cluster).await?;
+        assert!(gaps.iter().all(|gap| *gap < GAP), "{gaps:?}");
+        Ok(())
     })
     .await;
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use holdfast_tests::client::raw::{Call, Raw, Reply};
 use holdfast_tests::cluster::{Cluster, Options};
 use holdfast_tests::failure::{Failure, on_cluster};
+use holdfast_tests::fault;
 use holdfast_tests::wait;
 use http::{Method, StatusCode};
 
@@ -88,11 +89,13 @@ async fn a_crashed_node_changes_nothing_stays_visible_and_comes_back_whole() {
         for number in 10..20 {
             expect(&mut s3, put(number), StatusCode::OK).await?;
         }
-        let mut to_crashed = raw(cluster, 1);
+        let (mut to_crashed, mut refusals) = (raw(cluster, 1), 0);
         for call in [put(1), Call::object(Method::GET, "bkt", "d1/k"), Call::bucket(Method::GET, "bkt")] {
             let refused = expect(&mut to_crashed, call, StatusCode::SERVICE_UNAVAILABLE).await?;
             assert!(refused.text().contains("crashed by order of the fault API"), "{}", refused.text());
+            refusals += 1;
         }
+        fault::counted("–", "a node crashed by order", refusals, "requests refused by it")?;
         let visible = || async {
             let (_, status) =
                 cluster.holdfast(0, &["cluster", "status", "-o", "json"]).await.map_err(|e| e.to_string())?;
@@ -133,17 +136,19 @@ async fn a_write_waits_for_its_majority_until_its_deadline() {
         expect(&mut s3, Call::object(Method::PUT, "bkt", "k").body("before"), StatusCode::OK).await?;
         order(cluster, 0, &["crash", "n2"]).await?;
         order(cluster, 0, &["crash", "n3"]).await?;
-        let began = Instant::now();
         let mut writer = raw(cluster, 0);
-        let writing = expect(&mut writer, Call::object(Method::PUT, "bkt", "k").body("during"), StatusCode::OK);
+        let writing = async {
+            expect(&mut writer, Call::object(Method::PUT, "bkt", "k").body("during"), StatusCode::OK).await?;
+            Ok::<_, Failure>(Instant::now())
+        };
         let healing = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            order(cluster, 0, &["restore", "n2"]).await
+            let began = Instant::now();
+            order(cluster, 0, &["restore", "n2"]).await?;
+            Ok(began)
         };
-        let (written, healed) = tokio::join!(writing, healing);
-        healed?;
-        written?;
-        assert!(began.elapsed() > Duration::from_secs(1), "it was acknowledged without a majority");
+        let (written, healed) = tokio::try_join!(writing, healing)?;
+        assert!(written > healed, "it was acknowledged without a majority");
         let got = expect(&mut s3, Call::object(Method::GET, "bkt", "k"), StatusCode::OK).await?;
         assert_eq!(got.body, "during");
 
@@ -170,6 +175,7 @@ async fn a_partitioned_node_serves_nothing_strong_and_a_slow_disk_stops_nobody()
         expect(&mut s3, Call::object(Method::PUT, "bkt", "k").body("after"), StatusCode::OK).await?;
         let mut cut_off = raw(cluster, 1);
         expect(&mut cut_off, Call::object(Method::GET, "bkt", "k"), StatusCode::SERVICE_UNAVAILABLE).await?;
+        fault::counted("16", "a node cut off by order", 1, "read refused by it")?;
         order(cluster, 0, &["restore", "n2"]).await?;
         cluster.ready().await?;
         let got = expect(&mut cut_off, Call::object(Method::GET, "bkt", "k"), StatusCode::OK).await?;
@@ -222,6 +228,8 @@ async fn a_leader_with_a_slow_disk_hands_over_and_gets_nothing_back_while_it_is_
             }
             assert!(began.elapsed() < Duration::from_secs(30), "a slow disk still leads, or nobody says why: {now}");
         }
+        let sync = cluster.metric(slow as usize - 1, "holdfast_disk_slow_microseconds").await?.unwrap_or(0.0);
+        fault::counted("15", "a leader's disk slow by order", (sync / 1000.0) as u64, "ms for a sync (p99)")?;
         // Nothing goes to and fro. What writes take then depends on the machine: it is told, not judged.
         let quick = Instant::now();
         for number in 0..20 {

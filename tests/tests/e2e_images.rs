@@ -4,7 +4,7 @@
 //! and `qemu-storage-daemon`. `TEST_ROUNDS=12` looks at 300 images.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it tests real processes")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use std::process::Command;
@@ -97,17 +97,19 @@ async fn load(
     Ok(all)
 }
 
-/// Whether the node that has just started on an image of the first `safe` writes holds what it must; how many objects
-/// these are.
-async fn holds(cluster: &Cluster, lives: &BTreeMap<u64, Life>, safe: u64) -> Result<u64, Failure> {
+/// An acknowledged write that a node was found to hold: its key's number, and whether it was a delete.
+type Held = (u64, bool);
+
+/// Whether the node that has just started on an image of the first `safe` writes holds what it must: that.
+async fn holds(cluster: &Cluster, lives: &BTreeMap<u64, Life>, safe: u64) -> Result<Vec<Held>, Failure> {
     let lives: Vec<_> = lives.iter().collect();
     let parts = lives.chunks(lives.len().div_ceil(READERS).max(1)).map(|part| held(cluster, part, safe));
-    Ok(futures::future::try_join_all(parts).await?.into_iter().sum())
+    Ok(futures::future::try_join_all(parts).await?.concat())
 }
 
-async fn held(cluster: &Cluster, lives: &[(&u64, &Life)], safe: u64) -> Result<u64, Failure> {
+async fn held(cluster: &Cluster, lives: &[(&u64, &Life)], safe: u64) -> Result<Vec<Held>, Failure> {
     let mut raw = Raw::new(&cluster.gateways()[0], cluster.keys().clone(), Duration::from_secs(15));
-    let mut held = 0;
+    let mut held = Vec::new();
     for &(&number, life) in lives {
         let before = |place: Option<u64>| place.is_some_and(|place| place <= safe);
         let must_be = before(life.put) && !before(life.doomed);
@@ -122,7 +124,9 @@ async fn held(cluster: &Cluster, lives: &[(&u64, &Life)], safe: u64) -> Result<u
             let what = format!("{} at write {safe}: {} ({life:?})", key(number), got.status);
             return Err(Failure::new(what));
         }
-        held += u64::from(must_be);
+        if must_be || must_not {
+            held.push((number, must_not));
+        }
     }
     Ok(held)
 }
@@ -133,8 +137,14 @@ struct Images {
     first: u64,
 }
 
-/// Looks at so many images; how many acknowledged objects they held in all.
-async fn look(cluster: &mut Cluster, images: &Images, kind: Kind, count: usize, home: &Path) -> Result<u64, Failure> {
+/// Looks at so many images; the acknowledged writes that they held, and how many these are over all images.
+async fn look(
+    cluster: &mut Cluster,
+    images: &Images,
+    kind: Kind,
+    count: usize,
+    home: &Path,
+) -> Result<(BTreeSet<Held>, usize), Failure> {
     let Images { recording, lives, first } = images;
     let mut rng = Rng::new(count as u64);
     // Not before the bucket was there: an empty disk holds nothing.
@@ -144,7 +154,7 @@ async fn look(cluster: &mut Cluster, images: &Images, kind: Kind, count: usize, 
     let current = home.join("current.img");
     let base = File::options().create(true).truncate(true).read(true).write(true).open(&current)?;
     base.set_len(BYTES)?;
-    let (mut done, mut held) = (0, 0);
+    let (mut done, mut held, mut times) = (0, BTreeSet::new(), 0);
     for (number, place) in places.into_iter().enumerate() {
         let safe = recording.safe(place);
         if safe > done {
@@ -161,7 +171,10 @@ async fn look(cluster: &mut Cluster, images: &Images, kind: Kind, count: usize, 
             recording.replay(&File::options().write(true).open(&image)?, safe..place, || rng.percent(50))?;
         }
         match recovers(cluster, (&image, kind), home, lives, safe as u64).await {
-            Ok(found) => held += found,
+            Ok(found) => {
+                times += found.len();
+                held.extend(found);
+            }
             Err(error) => {
                 let kept = std::env::temp_dir().join(format!("holdfast-{kind:?}-{}-{place}.img", std::process::id()));
                 run("cp", &["--sparse=always", &image.display().to_string(), &kept.display().to_string()])?;
@@ -171,17 +184,17 @@ async fn look(cluster: &mut Cluster, images: &Images, kind: Kind, count: usize, 
         }
         std::fs::remove_file(&image)?;
     }
-    Ok(held)
+    Ok((held, times))
 }
 
-/// Whether a node comes up on this image of its disk and holds what it must: how many objects these are.
+/// Whether a node comes up on this image of its disk and holds what it must: that.
 async fn recovers(
     cluster: &mut Cluster,
     (image, kind): (&Path, Kind),
     home: &Path,
     lives: &BTreeMap<u64, Life>,
     safe: u64,
-) -> Result<u64, Failure> {
+) -> Result<Vec<Held>, Failure> {
     // Where the node had it.
     let disk = Disk::of(image.to_owned(), home.join("mount"), kind)?;
     let verified = Command::new(cluster.binary()).args(["verify", "--data"]).arg(disk.path().join("data")).output()?;
@@ -224,11 +237,15 @@ async fn images(kind: Kind, count: usize) -> Test {
     let recording = recorder.finish()?;
     fault::counted("6", &what, recording.flushes() as u64, "flushes recorded")?;
     let (writes, flushes) = (recording.len(), recording.flushes());
-    let acknowledged = lives.values().filter(|life| life.put.is_some()).count();
+    let acknowledged: usize = lives.values().map(|life| life.put.iter().chain(&life.gone).count()).sum();
     let looked = Images { recording, lives, first };
-    let held = look(&mut cluster, &looked, kind, count, home.path()).await?;
-    println!("FIGURE {what}: {count} of {count} recovered, out of {writes} writes with {flushes} flushes");
-    println!("{acknowledged} operations, {held} acknowledged writes, in all images");
+    let (held, times) = look(&mut cluster, &looked, kind, count, home.path()).await?;
+    println!(
+        "FIGURE {what}: {count} of {count} recovered, out of {writes} writes with {flushes} flushes; {} of \
+         {acknowledged} puts and deletes checked {times} times",
+        held.len()
+    );
+    println!("{} acknowledged writes, of {acknowledged}, were in some image", held.len());
     Ok(())
 }
 

@@ -17,8 +17,9 @@ type Test = Result<(), Failure>;
 /// How long a change of members may take.
 const CHANGE: Duration = Duration::from_secs(60);
 
-/// Waits until each group has three voters, the node called `present` among them and no node with id `absent`.
-async fn voters(cluster: &Cluster, through: usize, present: &str, absent: u64) -> Result<(), Failure> {
+/// Waits until each group has three voters, the node called `present` among them and no node with id `absent`; how many
+/// groups these are.
+async fn voters(cluster: &Cluster, through: usize, present: &str, absent: u64) -> Result<u64, Failure> {
     let probe = || async {
         let status = cluster.status(through).await.map_err(|error| error.to_string())?;
         let id = status.nodes.iter().find(|node| node.name == present && node.id != absent).map(|node| node.id);
@@ -28,7 +29,7 @@ async fn voters(cluster: &Cluster, through: usize, present: &str, absent: u64) -
             .iter()
             .find(|g| g.voters.len() != 3 || !g.voters.contains(&id) || g.voters.contains(&absent))
         {
-            None => Ok(()),
+            None => Ok(status.groups.len() as u64),
             Some(group) => Err(format!("group {} has voters {:?}; {present} is {id}", group.id, group.voters)),
         }
     };
@@ -49,7 +50,8 @@ async fn a_fourth_node_joins_and_an_old_one_leaves() {
         cluster.add("n4").await?;
         storm.goes_on(Instant::now(), 200).await?;
         cluster.remove("n1", 1).await?;
-        voters(cluster, 1, "n4", old).await?;
+        let changed = voters(cluster, 1, "n4", old).await?;
+        fault::counted("30", "a node replaced under load", changed, "groups with another member")?;
         cluster.node(0).kill();
         storm.goes_on(Instant::now(), 200).await?;
         // Any one of the new three may die now.
@@ -72,7 +74,8 @@ async fn a_smaller_stateful_set_is_drained_first_and_forgotten_afterwards() {
             cluster.add(name).await?;
         }
         cluster.ready().await?;
-        let storm = Storm::start(cluster, 4, |plan| plan.seed = 13).await?;
+        let (storm, five) =
+            (Storm::start(cluster, 4, |plan| plan.seed = 13).await?, cluster.status(0).await?.nodes.len());
         // Too few for three copies, and removing what was not drained: refused, and nothing has changed.
         let (code, said) = cluster.holdfast(0, &["cluster", "fit", "2"]).await?;
         assert!(code == Some(1) && said.contains("cannot keep 3 copies"), "{code:?} {said}");
@@ -98,6 +101,7 @@ async fn a_smaller_stateful_set_is_drained_first_and_forgotten_afterwards() {
         let status = cluster.status(0).await?;
         let names: Vec<_> = status.nodes.iter().map(|node| &node.name[..]).collect();
         assert_eq!(names, ["holdfast-0", "holdfast-1", "holdfast-2"]);
+        fault::counted("30", "nodes drained under load", (five - names.len()) as u64, "nodes that left")?;
         cluster.ready().await?;
         storm.judge(cluster).await
     })
@@ -113,7 +117,8 @@ async fn a_wiped_node_comes_back_as_another() {
         cluster.node(2).wipe()?;
         storm.goes_on(Instant::now(), 200).await?;
         cluster.node(2).start()?;
-        voters(cluster, 0, "n3", old).await?;
+        let changed = voters(cluster, 0, "n3", old).await?;
+        fault::counted("26, 30", "a node wiped under load", changed, "groups with another member")?;
         cluster.ready().await?;
         // It is a full member: another one may die.
         let killed = Instant::now();
@@ -227,12 +232,19 @@ async fn a_wiped_node_has_everything_again_and_can_read_it() {
         let (code, printed) = cluster.holdfast(2, &["scrub", "start"]).await?;
         assert_eq!(code, Some(0), "{printed}");
         let read = || async {
-            let read = cluster.metric(2, "holdfast_scrub_last_bytes").await.map_err(|error| error.to_string())?;
-            if read.unwrap_or(0.0) >= (mib << 20) as f64 { Ok(()) } else { Err(format!("{read:?} bytes read")) }
+            for at in 0..3 {
+                let read = cluster.metric(at, "holdfast_scrub_last_bytes").await.map_err(|error| error.to_string())?;
+                if read.unwrap_or(0.0) < (mib << 20) as f64 {
+                    return Err(format!("n{} has read {read:?} bytes", at + 1));
+                }
+            }
+            Ok(())
         };
-        wait::until("the scrub to read everything", Duration::from_secs(300), read).await?;
-        let corrupt = cluster.metric(2, "holdfast_scrub_last_corrupt").await?;
-        assert_eq!(corrupt, Some(0.0), "copied wrongly");
+        wait::until("the scrubs to read everything", Duration::from_secs(300), read).await?;
+        for at in 0..3 {
+            let corrupt = cluster.metric(at, "holdfast_scrub_last_corrupt").await?;
+            assert_eq!(corrupt, Some(0.0), "n{} has something wrong", at + 1);
+        }
         println!(
             "FIGURE scrub of all three nodes at once: {:.0} MiB/s each",
             mib as f64 / began.elapsed().as_secs_f64()

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use holdfast_tests::cluster::{Cluster, Options};
 use holdfast_tests::failure::{Failure, on_cluster};
+use holdfast_tests::fault;
 use holdfast_tests::redis::RedisServer;
 use holdfast_tests::storm::Storm;
 use holdfast_tests::wait;
@@ -31,6 +32,14 @@ async fn moves(cluster: &mut Cluster, at: usize, url: Option<String>) -> Test {
     Ok(cluster.ready().await?)
 }
 
+/// Takes everything from a Redis; how many rows these were, of the sorted set in which they are.
+fn emptied(server: &RedisServer) -> Result<u64, Failure> {
+    let count =
+        String::from_utf8(server.command(&[b"EVAL", b"return redis.call('ZCARD', redis.call('KEYS', '*')[1])", b"0"]))?;
+    server.command(&[b"FLUSHALL"]);
+    Ok(count.trim().trim_start_matches(':').parse()?)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_redis_may_die_or_forget_everything_even_all_at_once() {
     let mut servers: Vec<_> = (0..3).map(|_| RedisServer::start()).collect();
@@ -47,7 +56,7 @@ async fn every_redis_may_die_or_forget_everything_even_all_at_once() {
         cluster.ready().await?;
 
         // A Redis is emptied under a running node: it ends by itself, says why, and the next start fills the rows in.
-        servers[2].command(&[b"FLUSHALL"]);
+        let mut lost = emptied(&servers[2])?;
         let ended = cluster.node(2).ended(Duration::from_secs(20)).await?;
         let said = cluster.node(2).log_tail(40);
         assert_eq!(ended.code(), Some(1), "{said}");
@@ -59,8 +68,9 @@ async fn every_redis_may_die_or_forget_everything_even_all_at_once() {
         // Everything at once.
         (0..3).for_each(|at| cluster.node(at).kill());
         for server in &servers {
-            server.command(&[b"FLUSHALL"]);
+            lost += emptied(server)?;
         }
+        fault::counted("29", "Redis emptied", lost, "rows lost")?;
         for at in 0..3 {
             cluster.node(at).start()?;
         }
@@ -90,7 +100,9 @@ async fn a_node_steps_aside_while_its_redis_hangs_and_goes_on_without_a_restart(
         };
         wait::until("the node to step aside", Duration::from_secs(10), probe).await?;
         storm.goes_on(Instant::now(), 50).await?;
-        println!("Redis hung for {:?}: gaps {:?}", paused.elapsed(), storm.gaps(paused));
+        let hung = paused.elapsed();
+        fault::counted("29", "a Redis that hangs", hung.as_millis() as u64, "ms until others led and told of it")?;
+        println!("Redis hung for {hung:?}: gaps {:?}", storm.gaps(paused));
         servers[leader].resume();
         cluster.ready().await?;
         assert_eq!(cluster.node(leader).pid(), pid);

@@ -9,6 +9,7 @@ use holdfast_tests::body;
 use holdfast_tests::client::raw::{Call, Raw};
 use holdfast_tests::cluster::{Cluster, Options};
 use holdfast_tests::failure::{Failure, on_cluster};
+use holdfast_tests::fault;
 use holdfast_tests::wait;
 use http::{Method, StatusCode};
 
@@ -71,6 +72,7 @@ async fn what_rots_is_found_and_repaired() {
         let (code, printed) = verify(cluster, 1).await?;
         assert_eq!(code, Some(1), "{printed}");
         assert_eq!(printed.lines().count(), harmed + 1, "a line for each, and the verdict: {printed}");
+        fault::counted("12", "blobs on a node spoilt", harmed as u64, "copies flipped, cut or removed")?;
         let (code, printed) = cluster.holdfast(1, &["verify", "--data", "/nowhere"]).await?;
         assert_eq!(code, Some(2), "{printed}");
 

@@ -90,7 +90,7 @@ const STEPS: [&str; 7] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_killed_at_any_step_of_storing_starts_again_by_itself() {
-    let (mut gaps, mut reached) = (Vec::new(), std::collections::BTreeSet::new());
+    let (mut gaps, mut reached, mut skipped) = (Vec::new(), std::collections::BTreeSet::new(), false);
     let steps = if rounds(1) > 1 { STEPS.len() } else { 3 };
     for round in 0..rounds(1) {
         // Each on disks of its own: what is written in so many rounds, and read by `verify` each time, has no bound.
@@ -104,6 +104,7 @@ async fn a_node_killed_at_any_step_of_storing_starts_again_by_itself() {
                 let trace_only = format!("trace={step}");
                 let began = Instant::now();
                 let Some(tracer) = trace(cluster, victim, (rows, &what), &["-e", &trace_only, "-e", &inject]) else {
+                    skipped = true;
                     break;
                 };
                 let died = cluster.node(victim).ended(Duration::from_secs(10)).await.is_ok();
@@ -129,10 +130,10 @@ async fn a_node_killed_at_any_step_of_storing_starts_again_by_itself() {
     }
     println!("{}", line("killed at a step of storing", &gaps));
     println!("FIGURE kinds of steps at which a node was killed: {} of {steps}", reached.len());
-    let never = STEPS.into_iter().take(steps).filter(|step| !gaps.is_empty() && !reached.contains(step));
-    let never: Vec<_> = never.collect();
+    let never: Vec<_> = STEPS.into_iter().take(steps).filter(|step| !reached.contains(step)).collect();
     // In one round a call may be too rare; in many it is not.
-    assert!(never.len() <= usize::from(rounds(1) == 1), "steps at which it was never killed: {never:?}");
+    let few = never.len() <= usize::from(rounds(1) == 1);
+    assert!(skipped || few, "steps at which it was never killed: {never:?}");
     // The tracer, which stops the node at every call, takes its time too.
     assert!(gaps.iter().all(|gap| *gap < GAP * 2), "{gaps:?}");
 }

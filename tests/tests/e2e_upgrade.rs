@@ -7,12 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use holdfast_tests::client::sdk;
 use holdfast_tests::cluster::balancer::Balancer;
 use holdfast_tests::cluster::{Cluster, Options, binary};
 use holdfast_tests::failure::{Failure, on_cluster};
+use holdfast_tests::fault;
 use holdfast_tests::rng::Rng;
 use holdfast_tests::wait;
 use tokio::task::JoinSet;
@@ -24,6 +28,29 @@ const CLIENTS: u64 = 4;
 const OBJECTS: u64 = 40;
 /// What an SDK does by itself unless it is told otherwise.
 const ATTEMPTS: u32 = 3;
+
+/// Counts calls that needed another attempt.
+#[derive(Clone, Debug, Default)]
+struct Again(Arc<AtomicU64>);
+
+impl Intercept for Again {
+    fn name(&self) -> &'static str {
+        "Again"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // The SDK numbers its attempts there, from 1.
+        let attempt = context.request().headers().get("amz-sdk-request");
+        let attempt = attempt.ok_or_else(|| BoxError::from("the SDK does not number its attempts"))?;
+        self.0.fetch_add(u64::from(attempt.contains("attempt=2;")), Ordering::Relaxed);
+        Ok(())
+    }
+}
 
 /// SDK clients that put and get until they are told to stop. The first call that fails, all its retries spent, ends it.
 struct Load {
@@ -111,6 +138,8 @@ async fn a_release_follows_the_other_under_load_and_there_is_no_way_back() {
         let balancer = Balancer::start(cluster.nodes().map(|node| node.ports).collect()).await?;
         let options = sdk::Options { attempts: ATTEMPTS, ..sdk::Options::default() };
         let s3 = sdk::client(&balancer.endpoint(), cluster.keys(), &options);
+        let again = Again::default();
+        let counting = Client::from_conf(s3.config().to_builder().interceptor(again.clone()).build());
         let made = async || s3.create_bucket().bucket("load").send().await.map_err(|error| error.to_string());
         wait::until("a bucket, through the balancer", WITHIN, made).await?;
 
@@ -129,7 +158,7 @@ async fn a_release_follows_the_other_under_load_and_there_is_no_way_back() {
         cluster.node(far).kill();
         assert_eq!(cluster.status(0).await?.nodes.len(), 3, "it is no node of this cluster");
 
-        let mut load = Load::start(&s3);
+        let mut load = Load::start(&counting);
         load.goes_on(40).await?;
         for at in 0..3 {
             let ended = cluster.node(at).terminate(Duration::from_secs(30)).await?;
@@ -143,7 +172,13 @@ async fn a_release_follows_the_other_under_load_and_there_is_no_way_back() {
             assert_eq!(problems.contains("different versions: 0.1.0, 0.2.0"), at < 2, "{problems}");
         }
         let calls = load.end().await?;
-        println!("{calls} calls, none failed");
+        let again = again.0.load(Ordering::Relaxed);
+        println!(
+            "FIGURE releases beside each other: {calls} calls, {again} of them needed another attempt, none failed"
+        );
+        let nodes = cluster.status(0).await?.nodes;
+        let replaced = nodes.iter().filter(|node| node.version == "0.2.0").count() as u64;
+        fault::counted("28", "releases beside each other", replaced, "nodes replaced by the other release")?;
 
         // The old release leaves the new one's data alone.
         let ended = cluster.node(0).terminate(Duration::from_secs(30)).await?;

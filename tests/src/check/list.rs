@@ -6,13 +6,14 @@
 use crate::check::Verdict;
 use crate::history::{History, Op, Outcome, Record};
 
-/// The check.
+/// The check. Listings of which none was answered are a doubt.
 pub fn check(history: &History) -> Verdict {
     let by_key = history.by_key();
-    let (mut checked, mut violations) = (0, Vec::new());
+    let (mut checked, mut unanswered, mut violations) = (0, 0, Vec::new());
     for listing in &history.records {
-        let (Op::List { delimiter }, Outcome::Listed { keys, prefixes, faults, .. }) = (&listing.op, &listing.outcome)
-        else {
+        let Op::List { delimiter } = &listing.op else { continue };
+        let Outcome::Listed { keys, prefixes, faults, .. } = &listing.outcome else {
+            unanswered += 1;
             continue;
         };
         checked += 1;
@@ -57,7 +58,9 @@ pub fn check(history: &History) -> Verdict {
             found(format!("L2: nothing makes common prefix {stray}"));
         }
     }
-    Verdict::of(checked, Vec::new(), violations)
+    let none = checked == 0 && unanswered > 0;
+    let doubts = none.then(|| format!("none of {unanswered} listings was answered")).into_iter().collect();
+    Verdict::of(checked, doubts, violations).beside(unanswered)
 }
 
 fn common_prefix(key: &str, prefix: &str, delimiter: Option<&str>) -> Option<String> {
@@ -139,5 +142,15 @@ mod tests {
             let verdict = check(&history(base().into_iter().chain([bad.clone()])));
             assert!(matches!(verdict, Verdict::Violated(_)), "{verdict:?} {bad:?}");
         }
+    }
+
+    #[test]
+    fn does_not_pass_listings_without_an_answer() {
+        let mut failed = list("", &[], (5, 6));
+        failed.outcome = Outcome::Failed("503 SlowDown".into());
+        let verdict = check(&history(base().into_iter().chain([failed.clone()])));
+        assert!(matches!(verdict, Verdict::Undecided(_)), "{verdict:?}");
+        let verdict = check(&history(base().into_iter().chain([failed, list("a/", &["a/1"], (7, 8))])));
+        assert_eq!(verdict, Verdict::Passed { checked: 1, undecided: 1 });
     }
 }

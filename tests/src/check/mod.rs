@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::history::History;
-use crate::history::workload::Statuses;
+use crate::history::statuses::Statuses;
 
 pub mod answers;
 pub mod durable;
@@ -19,8 +19,13 @@ pub mod versions;
 /// What a checker found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing against it, over so many things looked at.
-    Passed(u64),
+    /// Nothing against it.
+    Passed {
+        /// Over so many things looked at.
+        checked: u64,
+        /// So many more say nothing, or not all that they could.
+        undecided: u64,
+    },
     /// It could not tell: not a pass.
     Undecided(Vec<String>),
     /// Wrong, and why.
@@ -33,13 +38,21 @@ impl Verdict {
         match (violations.is_empty(), doubts.is_empty()) {
             (false, _) => Self::Violated(violations),
             (true, false) => Self::Undecided(doubts),
-            (true, true) => Self::Passed(checked),
+            (true, true) => Self::Passed { checked, undecided: 0 },
+        }
+    }
+
+    /// The same, with how many things a pass says nothing of.
+    pub(crate) fn beside(self, undecided: u64) -> Self {
+        match self {
+            Self::Passed { checked, .. } => Self::Passed { checked, undecided },
+            other => other,
         }
     }
 
     /// Whether it passed.
     pub fn passed(&self) -> bool {
-        matches!(self, Self::Passed(_))
+        matches!(self, Self::Passed { .. })
     }
 }
 
@@ -84,7 +97,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, verdict) in &self.0 {
             match verdict {
-                Verdict::Passed(checked) => writeln!(f, "{name:20} passed ({checked} checked)")?,
+                Verdict::Passed { checked, undecided: 0 } => writeln!(f, "{name:20} passed ({checked} checked)")?,
+                Verdict::Passed { checked, undecided } => {
+                    writeln!(f, "{name:20} passed ({checked} checked, {undecided} undecided)")?;
+                }
                 Verdict::Undecided(doubts) => {
                     writeln!(f, "{name:20} UNDECIDED, {} cases", doubts.len())?;
                     doubts.iter().take(10).try_for_each(|doubt| writeln!(f, "    {doubt}"))?;
@@ -104,7 +120,12 @@ pub(crate) mod example {
     //! Short ways to write histories down.
     use holdfast_wire::id::{GroupId, Seq};
 
+    use crate::check::Verdict;
     use crate::history::{Condition, History, NEVER, Op, Outcome, Record, Seen, Written};
+
+    pub fn passed(checked: u64) -> Verdict {
+        Verdict::Passed { checked, undecided: 0 }
+    }
 
     pub fn history(records: impl IntoIterator<Item = Record>) -> History {
         History { records: records.into_iter().collect(), ..History::default() }
@@ -160,5 +181,21 @@ pub(crate) mod example {
     pub fn seq(mut record: Record, group: u32, index: u64) -> Record {
         record.seq = Some(Seq { group: GroupId(group), index });
         record
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_says_what_was_not_decided() {
+        let verdicts = [Verdict::of(3, Vec::new(), Vec::new()), Verdict::of(3, Vec::new(), Vec::new()).beside(2)];
+        let report = Report(verdicts.map(|verdict| ("C4", verdict)).into());
+        assert!(report.passed());
+        let said: Vec<String> = report.to_string().lines().map(|line| line["C4".len()..].trim().to_owned()).collect();
+        assert_eq!(said, ["passed (3 checked)", "passed (3 checked, 2 undecided)"]);
+        let doubt = Verdict::of(3, vec!["why".to_owned()], Vec::new());
+        assert_eq!(doubt.clone().beside(2), doubt);
     }
 }

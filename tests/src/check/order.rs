@@ -3,7 +3,8 @@
 //!
 //! - one place belongs to one write, and a key lives in one group;
 //! - whatever ended before an operation started has a lower place in the group than a write, and none above a read;
-//! - a read shows the newest change of its key up to its place, be it a value or none (404).
+//! - a read shows the newest change of its key up to its place, be it a value or none (404). A delete whose own place is
+//!   not known explains a 404 as far as time allows that it stands between the newest write and the read's place.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -29,11 +30,12 @@ pub fn check(history: &History) -> Verdict {
     for (group, records) in groups {
         real_time(group, records, &mut violations);
     }
+    let mut undecided = 0;
     for (key, records) in history.by_key() {
-        values(key, &records, &mut violations);
+        undecided += values(key, &records, &mut violations);
     }
     let doubts = if placed.is_empty() { vec!["nothing carries x-holdfast-seq".to_owned()] } else { Vec::new() };
-    Verdict::of(placed.len() as u64, doubts, violations)
+    Verdict::of(placed.len() as u64, doubts, violations).beside(undecided)
 }
 
 fn uniqueness(placed: &[(&Record, Seq)], violations: &mut Vec<String>) {
@@ -80,8 +82,8 @@ fn real_time(group: GroupId, mut records: Vec<(&Record, u64)>, violations: &mut 
     }
 }
 
-/// Compares what reads saw with the changes of the key whose places are known.
-fn values(key: &str, records: &[&Record], violations: &mut Vec<String>) {
+/// Compares what reads saw with the changes of the key whose places are known. How many reads that leaves open.
+fn values(key: &str, records: &[&Record], violations: &mut Vec<String>) -> u64 {
     let changes: BTreeMap<u64, &Record> = records
         .iter()
         .filter(|record| !matches!(record.op, Op::Read) && record.acknowledged())
@@ -89,17 +91,21 @@ fn values(key: &str, records: &[&Record], violations: &mut Vec<String>) {
         .collect();
     let place: HashMap<u64, u64> =
         changes.iter().filter_map(|(index, record)| record.as_write().map(|write| (write.write, *index))).collect();
-    // Deletes whose places are not known may stand anywhere.
-    let unplaced = records.iter().any(|record| {
-        matches!(record.op, Op::Delete) && record.may_have_applied() && !(record.acknowledged() && record.seq.is_some())
-    });
+    let unplaced: Vec<&Record> = records
+        .iter()
+        .filter(|record| matches!(record.op, Op::Delete) && record.may_have_applied())
+        .filter(|record| !(record.acknowledged() && record.seq.is_some()))
+        .copied()
+        .collect();
+    let mut undecided = 0;
     for record in records {
         let (Outcome::Saw(seen), Some(seq)) = (&record.outcome, record.seq) else { continue };
         let Some(seen) = seen else {
-            if let Some((at, change)) = changes.range(..=seq.index).next_back()
-                && matches!(change.op, Op::Write(_))
-                && !unplaced
-            {
+            let newest = changes.range(..=seq.index).next_back();
+            let Some((at, change)) = newest.filter(|(_, change)| matches!(change.op, Op::Write(_))) else { continue };
+            if unplaced.iter().any(|delete| may_stand_between(change, delete, record)) {
+                undecided += 1;
+            } else {
                 violations.push(format!(
                     "{key}: a read at place {} of client {} ({}..{} ns) found nothing, but {:?} has place {at}",
                     seq.index, record.client, record.start, record.end, change.op
@@ -108,7 +114,10 @@ fn values(key: &str, records: &[&Record], violations: &mut Vec<String>) {
             continue;
         };
         // Of a write whose outcome is unknown, the place is too.
-        let Some(&written) = place.get(&seen.write) else { continue };
+        let Some(&written) = place.get(&seen.write) else {
+            undecided += 1;
+            continue;
+        };
         if written > seq.index {
             violations
                 .push(format!("{key}: a read at place {} saw write {} of place {written}", seq.index, seen.write));
@@ -121,6 +130,13 @@ fn values(key: &str, records: &[&Record], violations: &mut Vec<String>) {
             ));
         }
     }
+    undecided
+}
+
+/// Whether a delete may have a place above the write's and not above the read's: not if it had ended before the write began,
+/// nor if it began after the read had ended. One of unknown outcome never ends.
+fn may_stand_between(write: &Record, delete: &Record, read: &Record) -> bool {
+    delete.end >= write.start && delete.start <= read.end
 }
 
 #[cfg(test)]
@@ -142,7 +158,7 @@ mod tests {
             seq(delete("k", (15, 16)), 1, 17),
             seq(none("k", (17, 18)), 1, 17),
         ]);
-        assert_eq!(check(&good), Verdict::Passed(10));
+        assert_eq!(check(&good), passed(10));
     }
 
     #[test]
@@ -171,6 +187,32 @@ mod tests {
         ] {
             let verdict = check(&history(bad.clone()));
             assert!(matches!(verdict, Verdict::Violated(_)), "{verdict:?} {bad:?}");
+        }
+    }
+
+    /// Write 1 is at place 10, from 10 to 11 ns, and nothing is found at place 12, from 20 to 21 ns.
+    fn missing(delete: Record) -> Verdict {
+        check(&history([seq(put("k", 1, (10, 11)), 1, 10), delete, seq(none("k", (20, 21)), 1, 12)]))
+    }
+
+    #[test]
+    fn a_delete_without_a_place_explains_a_404_where_time_allows_it() {
+        for explains in [
+            delete("k", (12, 13)),
+            // They overlap: it may be the later one.
+            delete("k", (9, 10)),
+            delete("k", (11, 30)),
+            delete("k", (21, 22)),
+            // Nobody knows how late it was carried out.
+            delete_unknown("k", 0),
+            delete_unknown("k", 15),
+        ] {
+            let verdict = missing(explains.clone());
+            assert_eq!(verdict, Verdict::Passed { checked: 2, undecided: 1 }, "{explains:?}");
+        }
+        for other in [delete("k", (0, 9)), delete("k", (22, 23)), delete_unknown("k", 22), delete("j", (12, 13))] {
+            let verdict = missing(other.clone());
+            assert!(matches!(verdict, Verdict::Violated(_)), "{verdict:?} {other:?}");
         }
     }
 

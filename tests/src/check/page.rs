@@ -1,21 +1,20 @@
 //! L5: a page of one shard shows that shard as it was at one place of its log, and at one between the page's question
-//! and its answer. Places are those that writes and deletes were answered with (`x-holdfast-seq`); a key with a change
-//! whose place is not known says nothing.
+//! and its answer. Places are those that writes and deletes were answered with (`x-holdfast-seq`); a change whose place is
+//! not known may have any that its time allows, and its key may be either way from there to the next change that is
+//! certainly later.
 
 use std::collections::BTreeMap;
 
-use holdfast_wire::id::GroupId;
+use holdfast_wire::id::{GroupId, Seq};
 
 use crate::check::Verdict;
 use crate::history::{History, Op, Outcome, Page, Record};
 
-/// The check.
+/// The check. Pages of which nothing is known, or that are not of one shard, are counted as undecided.
 pub fn check(history: &History) -> Verdict {
-    let by_key = history.by_key();
-    let keys: BTreeMap<&str, Option<Key<'_>>> = by_key.iter().map(|(key, records)| (*key, Key::of(records))).collect();
     let mut floors: BTreeMap<GroupId, Floor> = BTreeMap::new();
     for record in &history.records {
-        if let Some(seq) = record.seq.filter(|_| matches!(record.outcome, Outcome::Done | Outcome::Saw(_))) {
+        if let Some(seq) = place(record) {
             let floor = floors.entry(seq.group).or_default();
             floor.ended.push((record.end, seq.index));
             if matches!(record.op, Op::Write(_) | Op::Delete) {
@@ -24,12 +23,15 @@ pub fn check(history: &History) -> Verdict {
         }
     }
     floors.values_mut().for_each(Floor::sort);
-    let (mut checked, mut violations) = (0, Vec::new());
+    let by_key = history.by_key();
+    let keys: BTreeMap<&str, Option<Key<'_>>> =
+        by_key.iter().map(|(key, records)| (*key, Key::of(records, &floors))).collect();
+    let (mut checked, mut undecided, mut violations) = (0, 0, Vec::new());
     for listing in &history.records {
         let Outcome::Listed { pages, .. } = &listing.outcome else { continue };
         for page in pages {
             match judge(listing, page, &keys, &floors) {
-                None => {}
+                None => undecided += 1,
                 Some(Ok(())) => checked += 1,
                 Some(Err(what)) => {
                     violations.push(format!("L5: list {:?} {}..{} ns: {what}", listing.key, page.start, page.end));
@@ -37,7 +39,12 @@ pub fn check(history: &History) -> Verdict {
             }
         }
     }
-    Verdict::of(checked, Vec::new(), violations)
+    Verdict::of(checked, Vec::new(), violations).beside(undecided)
+}
+
+/// The place that its answer states.
+fn place(record: &Record) -> Option<Seq> {
+    record.seq.filter(|_| matches!(record.outcome, Outcome::Done | Outcome::Saw(_)))
 }
 
 /// What is known of a group's places at a time.
@@ -78,31 +85,76 @@ impl Floor {
     }
 }
 
-/// A key whose every change has a place: what it holds from there on.
+/// A key whose shard is known: what it holds from which place on.
 struct Key<'a> {
     group: GroupId,
     changes: BTreeMap<u64, Option<&'a str>>,
+    unplaced: Vec<Unplaced<'a>>,
+}
+
+/// A change whose place is not known.
+struct Unplaced<'a> {
+    start: u64,
+    /// It is behind this place, if it is anywhere.
+    behind: u64,
+    /// And before this one.
+    before: u64,
+    left: Left<'a>,
+}
+
+/// What a change leaves.
+#[derive(Clone, Copy)]
+enum Left<'a> {
+    Nothing,
+    Value(&'a str),
+    /// One whose entity tag is not known.
+    SomeValue,
+}
+
+impl<'a> Left<'a> {
+    fn by(record: &'a Record) -> Self {
+        match record.as_write() {
+            None => Self::Nothing,
+            Some(write) => write.etag.as_deref().map_or(Self::SomeValue, Self::Value),
+        }
+    }
+
+    fn may_be(self, wanted: Option<&str>) -> bool {
+        match (self, wanted) {
+            (Self::Nothing, None) | (Self::SomeValue, Some(_)) => true,
+            (Self::Value(etag), Some(wanted)) => etag == wanted,
+            (Self::Nothing, Some(_)) | (Self::Value(_) | Self::SomeValue, None) => false,
+        }
+    }
 }
 
 impl<'a> Key<'a> {
-    fn of(records: &[&'a Record]) -> Option<Self> {
-        let (mut group, mut changes) = (None, BTreeMap::new());
+    fn of(records: &[&'a Record], floors: &BTreeMap<GroupId, Floor>) -> Option<Self> {
+        let group = records.iter().find_map(|record| place(record))?.group;
+        let floor = floors.get(&group)?;
+        let mut key = Self { group, changes: BTreeMap::new(), unplaced: Vec::new() };
         for record in records.iter().filter(|record| record.may_have_applied()) {
-            let seq = record.seq.filter(|_| record.acknowledged())?;
-            if *group.get_or_insert(seq.group) != seq.group {
+            let (start, left) = (record.start, Left::by(record));
+            let Some(seq) = place(record) else {
+                let (behind, before) = (floor.before(start), floor.after(record.end));
+                key.unplaced.push(Unplaced { start, behind, before, left });
+                continue;
+            };
+            let holds = match left {
+                Left::Nothing => None,
+                Left::Value(etag) => Some(etag),
+                Left::SomeValue => return None,
+            };
+            if seq.group != group {
                 return None;
             }
-            let holds = match record.as_write() {
-                Some(write) => Some(write.etag.as_deref()?),
-                None => None,
-            };
-            changes.insert(seq.index, holds);
+            key.changes.insert(seq.index, holds);
         }
-        Some(Self { group: group?, changes })
+        Some(key)
     }
 
-    /// Where it holds this: ranges of places, the first included, the last not.
-    fn places_of(&self, wanted: Option<&str>) -> Vec<(u64, u64)> {
+    /// Where it may hold this as it was shown by `end`: ranges of places, the first included, the last not.
+    fn places_of(&self, wanted: Option<&str>, end: u64) -> Vec<(u64, u64)> {
         let mut places = Vec::new();
         let (mut from, mut holds) = (0, None);
         for (at, next) in self.changes.iter().map(|(at, next)| (*at, *next)).chain([(u64::MAX, None)]) {
@@ -110,6 +162,10 @@ impl<'a> Key<'a> {
                 places.push((from, at));
             }
             (from, holds) = (at, next);
+        }
+        for change in self.unplaced.iter().filter(|change| change.start <= end && change.left.may_be(wanted)) {
+            let later = self.changes.range(change.before..).next().map_or(u64::MAX, |(at, _)| *at);
+            places.push((change.behind + 1, later));
         }
         places
     }
@@ -136,7 +192,7 @@ fn judge(
     let mut possible = vec![(floor.before(page.start), floor.after(page.end))];
     for (name, key) in known {
         let listed = page.entries.iter().find(|(listed, _)| listed == name).map(|(_, etag)| etag.as_str());
-        let fits = both(&possible, &key.places_of(listed));
+        let fits = both(&possible, &key.places_of(listed, page.end));
         if fits.is_empty() {
             return Some(Err(format!(
                 "{name} is shown as {listed:?}, which it was at none of the places {possible:?}"
@@ -177,13 +233,13 @@ mod tests {
         record
     }
 
-    /// `a` is 1, then 3; `b` is 2, then gone.
+    /// `a` is 1, from place 30 on 3; `b` is 2, from 40 on gone.
     fn base() -> Vec<Record> {
         vec![
             seq(put("a", 1, (0, 1)), 1, 10),
-            seq(put("b", 2, (2, 3)), 1, 11),
-            seq(put("a", 3, (4, 20)), 1, 12),
-            seq(delete("b", (4, 20)), 1, 13),
+            seq(put("b", 2, (2, 3)), 1, 20),
+            seq(put("a", 3, (4, 20)), 1, 30),
+            seq(delete("b", (4, 20)), 1, 40),
         ]
     }
 
@@ -194,11 +250,12 @@ mod tests {
     #[test]
     fn passes_what_the_shard_was_at_one_place() {
         for shown in [&[("a", 1), ("b", 2)][..], &[("a", 3), ("b", 2)], &[("a", 3)]] {
-            assert_eq!(with(paged(&[(shown, 5, 15)])), Verdict::Passed(1), "{shown:?}");
+            assert_eq!(with(paged(&[(shown, 5, 15)])), passed(1), "{shown:?}");
         }
-        assert_eq!(with(paged(&[(&[("a", 3)], 21, 22)])), Verdict::Passed(1));
+        assert_eq!(with(paged(&[(&[("a", 3)], 21, 22)])), passed(1));
         // One key a page: each is of a place of its own, and says nothing alone.
-        assert_eq!(with(paged(&[(&[("a", 1)], 5, 6), (&[("b", 2)], 7, 8)])), Verdict::Passed(0));
+        let apart = paged(&[(&[("a", 1)], 5, 6), (&[("b", 2)], 7, 8)]);
+        assert_eq!(with(apart), Verdict::Passed { checked: 0, undecided: 2 });
     }
 
     #[test]
@@ -210,11 +267,36 @@ mod tests {
         assert!(matches!(with(paged(&[(&[("a", 3)], 3, 3)])), Verdict::Violated(_)));
     }
 
+    fn without_a_place(change: Record, page: Record) -> Verdict {
+        check(&history(base().into_iter().chain([change, page])))
+    }
+
     #[test]
-    fn a_change_of_unknown_place_says_nothing() {
-        let mut records = base();
-        records.push(put_unknown("b", 9, 2));
-        records.push(paged(&[(&[("a", 1)], 5, 15)]));
-        assert_eq!(check(&history(records)), Verdict::Passed(0));
+    fn a_change_without_a_place_may_stand_wherever_time_allows() {
+        // As long as `a` is 1, `b` is there.
+        let gone = paged(&[(&[("a", 1)], 5, 15)]);
+        assert!(matches!(with(gone.clone()), Verdict::Violated(_)));
+        for explains in [delete("b", (4, 5)), delete("b", (3, 30)), delete_unknown("b", 0), delete_unknown("b", 15)] {
+            assert_eq!(without_a_place(explains.clone(), gone.clone()), passed(1), "{explains:?}");
+        }
+        let mut overwritten = paged(&[(&[("a", 1), ("b", 9)], 5, 15)]);
+        assert!(matches!(with(overwritten.clone()), Verdict::Violated(_)));
+        for explains in [put("b", 9, (4, 5)), put_unknown("b", 9, 2)] {
+            assert_eq!(without_a_place(explains.clone(), overwritten.clone()), passed(1), "{explains:?}");
+        }
+        // A copy tells its entity tag only in its answer.
+        let mut copied = put_unknown("b", 8, 2);
+        if let Op::Write(write) = &mut copied.op {
+            write.etag = None;
+        }
+        assert_eq!(without_a_place(copied.clone(), overwritten.clone()), passed(1));
+        assert!(matches!(without_a_place(copied, gone.clone()), Verdict::Violated(_)));
+        // It leaves something else, was overwritten before, comes later, or is of another key.
+        for other in [put_unknown("b", 9, 2), delete("b", (0, 1)), delete_unknown("b", 16), delete("a", (4, 5))] {
+            let verdict = without_a_place(other.clone(), gone.clone());
+            assert!(matches!(verdict, Verdict::Violated(_)), "{verdict:?} {other:?}");
+        }
+        overwritten.key = "none/".into();
+        assert_eq!(with(overwritten), Verdict::Passed { checked: 0, undecided: 1 });
     }
 }

@@ -71,6 +71,7 @@ mod tests {
     use holdfast_wire::id::GroupId;
 
     use super::*;
+    use crate::check::example::passed;
 
     fn replica(node: &str, states: &[(u32, u64, u64)]) -> Replica {
         let states = states.iter().map(|&(group, applied, hash)| State { group: GroupId(group), applied, hash });
@@ -83,18 +84,18 @@ mod tests {
         let behind = replica("n2", &[(0, 5, 50), (1, 8, 80)]);
         let same = replica("n3", &[(0, 5, 50), (1, 9, 90)]);
         let other = replica("n3", &[(0, 5, 51), (1, 9, 90)]);
-        assert_eq!(agreement(&[one.clone(), behind.clone(), same]), Verdict::Passed(3));
+        assert_eq!(agreement(&[one.clone(), behind.clone(), same]), passed(3));
         assert!(
             matches!(agreement(&[one.clone(), behind.clone(), other]), Verdict::Violated(found) if found.len() == 1)
         );
         assert!(matches!(agreement(&[one.clone(), behind]), Verdict::Undecided(doubts) if doubts.len() == 1));
-        assert_eq!(agreement(&[one]), Verdict::Passed(0), "a member alone agrees with itself");
+        assert_eq!(agreement(&[one]), passed(0), "a member alone agrees with itself");
     }
 
     #[test]
     fn one_problem_anywhere_is_a_violation() {
         let bad = Replica { problems: vec!["group 1: the log has a hole at 3".to_owned()], ..replica("n2", &[]) };
-        assert_eq!(sound(&[replica("n1", &[])]), Verdict::Passed(1));
+        assert_eq!(sound(&[replica("n1", &[])]), passed(1));
         let found = vec!["n2: group 1: the log has a hole at 3".to_owned()];
         assert_eq!(sound(&[replica("n1", &[]), bad]), Verdict::Violated(found));
     }

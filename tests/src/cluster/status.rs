@@ -22,6 +22,8 @@ pub struct NodeStatus {
     pub id: u64,
     /// Its name.
     pub name: String,
+    /// The version of its software.
+    pub version: String,
     /// Whether it was heard lately.
     pub alive: bool,
 }

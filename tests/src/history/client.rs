@@ -16,11 +16,13 @@ use crate::client::chunked::Tamper;
 use crate::client::raw::{Call, NoReply, Raw, Reply};
 use crate::client::xml;
 use crate::history::answer::{code, etag, refused, seq};
+use crate::history::statuses::{Asked, Statuses};
 use crate::history::versioned::Versioned;
-use crate::history::workload::{Shared, Statuses};
-use crate::history::{Condition, History, NEVER, Op, Outcome, Page, Record, Seen, Written};
+use crate::history::workload::Shared;
+use crate::history::{Condition, History, NEVER, Op, Outcome, Record, Seen, Written};
 use crate::rng::Rng;
 
+mod list;
 mod versions;
 
 const HOT_KEYS: u64 = 6;
@@ -64,7 +66,7 @@ impl Client {
             records: Vec::new(),
             versions: HashMap::new(),
             versioned: Vec::new(),
-            statuses: Statuses::new(),
+            statuses: Statuses::default(),
         }
     }
 
@@ -111,8 +113,12 @@ impl Client {
             }
             95 if self.shared.plan.large => self.multipart(&key).await,
             92 => self.chunked(&key).await,
-            96 => self.list(&format!("w{generation}-"), None).await,
-            97 => self.list(&format!("w{generation}-"), Some("/")).await,
+            96 => {
+                self.list(&format!("w{generation}-"), None).await;
+            }
+            97 => {
+                self.list(&format!("w{generation}-"), Some("/")).await;
+            }
             _ => {
                 let directory = key.split_once('/').map_or("", |(directory, _)| directory).to_owned();
                 self.list(&format!("{directory}/"), None).await;
@@ -154,12 +160,11 @@ impl Client {
     }
 
     /// Sends; afterwards turns away from a gateway that does not answer.
-    async fn send(&mut self, call: Call) -> Result<Reply, NoReply> {
+    async fn send(&mut self, asked: Asked, call: Call) -> Result<Reply, NoReply> {
         let began = self.shared.now();
         let result = self.raw.call(call).await;
         self.shared.took(self.shared.now() - began);
-        let status = result.as_ref().map_or(0, |reply| reply.status.as_u16());
-        *self.statuses.entry(status).or_default() += 1;
+        self.statuses.count(asked, &result);
         if result.is_err() {
             self.next_gateway();
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -223,7 +228,7 @@ impl Client {
             Condition::Match(etag) => call = call.header("if-match", format!("\"{etag}\"")),
         }
         let start = self.shared.now();
-        let result = self.send(call.body(bytes)).await;
+        let result = self.send(Asked::put(&condition), call.body(bytes)).await;
         let write = Written { write: id, size: size as u64, etag: Some(etag), condition };
         self.wrote(key, write, id, start, result);
     }
@@ -239,7 +244,10 @@ impl Client {
         let start = self.shared.now();
         let call = call.body(bytes);
         // A refusal of what was tampered with is no failure of the store.
-        let result = if tamper == Tamper::Nothing { self.send(call).await } else { self.raw.call(call).await };
+        let result = match tamper {
+            Tamper::Nothing => self.send(Asked::Put, call).await,
+            _ => self.raw.call(call).await,
+        };
         let write = Written { write: id, size: 40_000, etag: Some(etag), condition: Condition::None };
         if tamper == Tamper::Nothing {
             return self.wrote(key, write, id, start, result);
@@ -285,7 +293,7 @@ impl Client {
     /// Reads a whole object; whether something was learnt.
     pub(crate) async fn get(&mut self, key: &str) -> bool {
         let start = self.shared.now();
-        let result = self.send(self.object(Method::GET, key)).await;
+        let result = self.send(Asked::Get, self.object(Method::GET, key)).await;
         let outcome = match &result {
             Ok(reply) if reply.status == StatusCode::OK => {
                 let bytes: Bytes = reply.body.clone();
@@ -303,7 +311,8 @@ impl Client {
         let first = self.rng.below(4096) as usize;
         let last = first + self.rng.below(70_000) as usize;
         let start = self.shared.now();
-        let result = self.send(self.object(Method::GET, key).header("range", format!("bytes={first}-{last}"))).await;
+        let call = self.object(Method::GET, key).header("range", format!("bytes={first}-{last}"));
+        let result = self.send(Asked::GetRange, call).await;
         let outcome = match &result {
             Ok(reply) if reply.status == StatusCode::PARTIAL_CONTENT => {
                 let whole = reply.header("content-range").and_then(|range| range.rsplit_once('/')?.1.parse().ok());
@@ -324,7 +333,7 @@ impl Client {
 
     async fn head(&mut self, key: &str) {
         let start = self.shared.now();
-        let result = self.send(self.object(Method::HEAD, key)).await;
+        let result = self.send(Asked::Head, self.object(Method::HEAD, key)).await;
         let outcome = match &result {
             Ok(reply) if reply.status == StatusCode::OK => {
                 let size = reply.header("content-length").and_then(|size| size.parse().ok()).unwrap_or(u64::MAX);
@@ -337,7 +346,7 @@ impl Client {
 
     async fn delete(&mut self, key: &str) {
         let start = self.shared.now();
-        let result = self.send(self.object(Method::DELETE, key)).await;
+        let result = self.send(Asked::Delete, self.object(Method::DELETE, key)).await;
         let (outcome, seq) = match &result {
             Ok(reply) if reply.status.is_success() && self.excuses(reply) => {
                 (Outcome::Unknown("the leader's word alone".into()), None)
@@ -358,7 +367,7 @@ impl Client {
         let md5 = BASE64.encode(Md5::digest(body.as_bytes()));
         let call = Call::bucket(Method::POST, &self.shared.plan.bucket).query("delete", "").header("content-md5", md5);
         let start = self.shared.now();
-        let result = self.send(call.body(body)).await;
+        let result = self.send(Asked::DeleteMany, call.body(body)).await;
         let deleted: Vec<String> = match &result {
             Ok(reply) if reply.status.is_success() => {
                 let text = reply.text();
@@ -392,7 +401,7 @@ impl Client {
             .header("x-amz-meta-write", id)
             .header("x-amz-meta-body", body);
         let start = self.shared.now();
-        let result = self.send(call).await;
+        let result = self.send(Asked::Copy, call).await;
         // One entity tag can belong to two bodies only when these are too short to tell apart by it.
         let short = source.size == 0;
         let write = Written { write: id, size: source.size, etag: None, condition: Condition::None };
@@ -407,14 +416,14 @@ impl Client {
             .query("uploads", "")
             .header("x-amz-meta-write", id)
             .header("x-amz-meta-body", id);
-        let Ok(created) = self.send(call).await else { return };
+        let Ok(created) = self.send(Asked::CreateUpload, call).await else { return };
         let Some(upload) = xml::text(&created.text(), "UploadId") else { return };
         let (mut parts, mut digests) = (String::new(), Vec::new());
         for (number, part) in [bytes.slice(..PART), bytes.slice(PART..)].into_iter().enumerate() {
             let digest = Md5::digest(&part);
             let call =
                 self.object(Method::PUT, key).query("partNumber", number + 1).query("uploadId", &upload).body(part);
-            match self.send(call).await {
+            match self.send(Asked::PutPart, call).await {
                 Ok(reply) if reply.status.is_success() => {}
                 _ => return self.abort(key, &upload).await,
             }
@@ -425,72 +434,13 @@ impl Client {
         let etag = format!("{}-2", hex::encode(Md5::digest(&digests)));
         let body = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
         let start = self.shared.now();
-        let result = self.send(self.object(Method::POST, key).query("uploadId", &upload).body(body)).await;
+        let call = self.object(Method::POST, key).query("uploadId", &upload).body(body);
+        let result = self.send(Asked::CompleteUpload, call).await;
         let write = Written { write: id, size: bytes.len() as u64, etag: Some(etag), condition: Condition::None };
         self.wrote(key, write, id, start, result);
     }
 
     async fn abort(&mut self, key: &str, upload: &str) {
-        let _ = self.send(self.object(Method::DELETE, key).query("uploadId", upload)).await;
-    }
-
-    /// Lists all under a prefix in pages of seven (the whole bucket: of a thousand).
-    pub(crate) async fn list(&mut self, prefix: &str, delimiter: Option<&str>) {
-        let page = if prefix.is_empty() { 1000 } else { 7 };
-        let (mut keys, mut prefixes, mut faults) = (Vec::new(), Vec::new(), Vec::new());
-        let mut pages: Vec<Page> = Vec::new();
-        let mut token: Option<String> = None;
-        let start = self.shared.now();
-        let outcome = loop {
-            let mut call = Call::bucket(Method::GET, &self.shared.plan.bucket)
-                .query("list-type", 2)
-                .query("prefix", prefix)
-                .query("max-keys", page);
-            if let Some(delimiter) = delimiter {
-                call = call.query("delimiter", delimiter);
-            }
-            if let Some(token) = &token {
-                call = call.query("continuation-token", token);
-            }
-            let began = self.shared.now();
-            let reply = match self.send(call).await {
-                Ok(reply) if reply.status == StatusCode::OK => reply,
-                Ok(reply) => break Outcome::Failed(format!("{} {}", reply.status, code(&reply))),
-                Err(why) => break Outcome::Failed(why.to_string()),
-            };
-            let text = reply.text();
-            let entries: Vec<(String, String)> = xml::elements(&text, "Contents")
-                .iter()
-                .filter_map(|one| {
-                    let etag = xml::text(one, "ETag")?;
-                    Some((xml::text(one, "Key")?, etag.replace("&quot;", "").replace('"', "")))
-                })
-                .collect();
-            let before = keys.len() + prefixes.len();
-            keys.extend(xml::elements(&text, "Contents").iter().filter_map(|one| xml::text(one, "Key")));
-            for common in xml::elements(&text, "CommonPrefixes") {
-                prefixes.extend(xml::text(common, "Prefix"));
-            }
-            let count = keys.len() + prefixes.len() - before;
-            if count > page || xml::text(&text, "KeyCount") != Some(count.to_string()) {
-                faults.push(format!("a page of {count}, KeyCount {:?}", xml::text(&text, "KeyCount")));
-            }
-            token = xml::text(&text, "NextContinuationToken");
-            let more = xml::text(&text, "IsTruncated").as_deref() == Some("true");
-            if more != token.is_some() || more && count == 0 {
-                faults.push(format!("truncated: {more}, token {token:?}, {count} in the page"));
-                token = None;
-            }
-            if delimiter.is_none() {
-                let after = pages.last().and_then(|page| page.last.clone());
-                let last = token.as_ref().and_then(|_| Some(entries.last()?.0.clone()));
-                pages.push(Page { start: began, end: self.shared.now(), after, last, entries });
-            }
-            if token.is_none() {
-                break Outcome::Listed { keys, prefixes, faults, pages };
-            }
-        };
-        let op = Op::List { delimiter: delimiter.map(str::to_owned) };
-        self.record(prefix, op, start, outcome, None);
+        let _ = self.send(Asked::AbortUpload, self.object(Method::DELETE, key).query("uploadId", upload)).await;
     }
 }

@@ -14,6 +14,7 @@ mod answer;
 pub mod client;
 pub mod gap;
 pub mod pretend;
+pub mod statuses;
 pub mod versioned;
 pub mod workload;
 

@@ -42,10 +42,14 @@ pub enum Fault {
     RepeatedVersion,
     /// Cuts a body short, in a way that HTTP does not notice.
     ShortBody,
+    /// Answers with a 500.
+    InternalError,
+    /// Says that the bucket is not there.
+    LostBucket,
 }
 
 /// Every fault that a checker must find.
-pub const CAUGHT: [Fault; 8] = [
+pub const CAUGHT: [Fault; 10] = [
     Fault::LostWrite,
     Fault::StaleRead,
     Fault::LostDelete,
@@ -54,6 +58,8 @@ pub const CAUGHT: [Fault; 8] = [
     Fault::IgnoredCondition,
     Fault::RepeatedVersion,
     Fault::ShortBody,
+    Fault::InternalError,
+    Fault::LostBucket,
 ];
 
 #[derive(Clone)]
@@ -81,6 +87,7 @@ struct State {
 pub struct Pretend {
     /// `host:port`
     pub authority: String,
+    state: Arc<Mutex<State>>,
     _tasks: JoinSet<()>,
 }
 
@@ -98,17 +105,23 @@ impl Pretend {
             version: 0,
         }));
         let mut tasks = JoinSet::new();
+        let shared = state.clone();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let state = state.clone();
+                let state = shared.clone();
                 let service = service_fn(move |request| answer(state.clone(), request));
                 connections.spawn(async move {
                     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
                 });
             }
         });
-        Ok(Self { authority, _tasks: tasks })
+        Ok(Self { authority, state, _tasks: tasks })
+    }
+
+    /// From now on it does this wrong.
+    pub fn turn_to(&self, fault: Fault) {
+        self.state.lock().expect("nobody panics with it").fault = fault;
     }
 }
 
@@ -194,6 +207,12 @@ impl State {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Response<Full<Bytes>> {
+        if self.goes_wrong(Fault::InternalError, 5) {
+            return error(StatusCode::INTERNAL_SERVER_ERROR, "InternalError");
+        }
+        if self.goes_wrong(Fault::LostBucket, 5) {
+            return error(StatusCode::NOT_FOUND, "NoSuchBucket");
+        }
         let upload = query.get("uploadId").cloned();
         match (method.as_str(), key.is_empty(), upload) {
             ("GET", true, _) => self.list(query),
@@ -222,8 +241,9 @@ impl State {
     }
 
     fn put(&mut self, key: String, headers: &HeaderMap, body: Bytes) -> Response<Full<Bytes>> {
+        // It cannot read signed chunks; to be asked to come back is never wrong.
         if headers.contains_key("x-amz-trailer") {
-            return error(StatusCode::BAD_REQUEST, "InvalidRequest");
+            return error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown");
         }
         let quoted = |name: &str| header(headers, name).map(|etag| etag.trim_matches('"').to_owned());
         let present = self.objects.get(&key).map(|stored| stored.etag.clone());

@@ -2,7 +2,7 @@
 //! each doing one thing at a time and remembering it. Keys come in generations, so that no key's history grows beyond
 //! what a search can judge.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::client::raw::{Call, Wire};
 use crate::client::sign::Keys;
 use crate::history::client::Client;
+use crate::history::statuses::Statuses;
 use crate::history::versioned::by_key;
 use crate::history::{History, Outcome, versioned};
 
@@ -120,9 +121,6 @@ pub struct Workload {
     clients: JoinSet<Client>,
 }
 
-/// How often each HTTP status was answered; 0 stands for no answer.
-pub type Statuses = BTreeMap<u16, u64>;
-
 impl Workload {
     /// Starts it.
     pub fn start(plan: Plan) -> Self {
@@ -162,13 +160,11 @@ impl Workload {
     /// Ends it: every client finishes what it is doing.
     pub async fn stop(mut self) -> Finished {
         let _ = self.stop.send(true);
-        let (mut history, mut statuses) = (History::default(), Statuses::new());
+        let (mut history, mut statuses) = (History::default(), Statuses::default());
         while let Some(client) = self.clients.join_next().await {
             let (done, seen) = client.expect("a client does not panic").into_parts();
             history.extend(done);
-            for (status, count) in seen {
-                *statuses.entry(status).or_default() += count;
-            }
+            statuses.add(seen);
         }
         Finished { history, statuses, shared: self.shared }
     }
@@ -183,30 +179,61 @@ pub struct Finished {
     shared: Arc<Shared>,
 }
 
+/// What a scan reads at once.
+enum Target {
+    Object(String),
+    Versions(String),
+    /// The whole bucket, with this delimiter.
+    List(Option<&'static str>),
+}
+
+impl Target {
+    /// Whether all of it was learnt.
+    async fn read(&self, reader: &mut Client) -> bool {
+        match self {
+            Self::Object(key) => reader.get(key).await,
+            Self::Versions(key) => reader.read_versions(key).await,
+            Self::List(delimiter) => reader.list("", *delimiter).await,
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object(key) => f.write_str(key),
+            Self::Versions(key) => write!(f, "versions of {key}"),
+            Self::List(None) => f.write_str("the list of all keys"),
+            Self::List(Some(delimiter)) => write!(f, "the list of all prefixes up to {delimiter}"),
+        }
+    }
+}
+
 impl Finished {
-    /// Reads every key once through each of the gateways in turn and lists the bucket, adding to the history. To be
-    /// called when the cluster is whole again; what cannot be read is repeated for a while, then given back.
+    /// Reads every key once through each of the gateways in turn and lists the bucket, adding to the history and to what
+    /// was answered. To be called when the cluster is whole again; what cannot be read is repeated for a while, then
+    /// given back.
     pub async fn scan(&mut self) -> Vec<String> {
-        let plain = self.history.by_key().into_keys().map(|key| (key.to_owned(), false));
-        let versioned = by_key(&self.history.versioned).into_keys().map(|key| (key.to_owned(), true));
-        let keys: Vec<(String, bool)> = plain.chain(versioned).collect();
+        let objects = self.history.by_key().into_keys().map(|key| Target::Object(key.to_owned()));
+        let versions = by_key(&self.history.versioned).into_keys().map(|key| Target::Versions(key.to_owned()));
+        let lists = [None, Some("/")].map(Target::List);
+        let targets: Vec<Target> = objects.chain(versions).chain(lists).collect();
         let mut reader = Client::new(self.shared.plan.clients, self.shared.clone());
         let mut unread = Vec::new();
-        for (key, versions) in keys {
+        for target in targets {
             let deadline = Instant::now() + Duration::from_secs(20);
             reader.next_gateway();
-            while !(if versions { reader.read_versions(&key).await } else { reader.get(&key).await }) {
+            while !target.read(&mut reader).await {
                 if Instant::now() > deadline {
-                    unread.push(if versions { format!("versions of {key}") } else { key });
+                    unread.push(target.to_string());
                     break;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-        reader.list("", None).await;
-        reader.list("", Some("/")).await;
-        let (read, _) = reader.into_parts();
+        let (read, statuses) = reader.into_parts();
         self.history.extend(read);
+        self.statuses.add(statuses);
         unread
     }
 
@@ -222,7 +249,7 @@ impl Finished {
             failed += u64::from(matches!(record.outcome, versioned::Outcome::Failed(_)));
         }
         format!(
-            "{} operations, {} acknowledged writes, {unknown} unknown, {failed} failed, statuses {:?}",
+            "{} operations, {} acknowledged writes, {unknown} unknown, {failed} failed, statuses {}",
             self.history.operations(),
             self.history.acknowledged(),
             self.statuses

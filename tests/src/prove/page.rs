@@ -90,11 +90,11 @@ pub fn real(outcomes: &[Outcome]) -> String {
                     |---|---|---|---|---|---|\n"
         .to_owned();
     for outcome in outcomes {
-        let passed = match (outcome.verdict, outcome.missing.is_empty()) {
-            (Verdict::Passed, true) => "passed".to_owned(),
-            (Verdict::Passed, false) => format!("**no pass, not installed**: {}", cell(&outcome.missing)),
-            (Verdict::Failed, _) => "**failed**".to_owned(),
-            (Verdict::HarnessError, _) => "**harness error**: neither passed nor failed".to_owned(),
+        let passed = match outcome.verdict {
+            Verdict::Passed if outcome.proven() => "passed".to_owned(),
+            Verdict::Passed => format!("**no pass**: {}", cell(&lacking(outcome))),
+            Verdict::Failed => "**failed**".to_owned(),
+            Verdict::HarnessError => "**harness error**: neither passed nor failed".to_owned(),
         };
         let acknowledged = match (outcome.verdict, outcome.acknowledged) {
             (_, 0) => "–".to_owned(),
@@ -113,6 +113,13 @@ pub fn real(outcomes: &[Outcome]) -> String {
         );
     }
     text
+}
+
+/// Which faults were not there, as far as tests said so, and of which rows nobody said anything.
+fn lacking(outcome: &Outcome) -> Vec<String> {
+    let said = outcome.missing.iter().map(|fault| format!("not installed: {fault}"));
+    let rows: Vec<_> = outcome.absent().iter().map(|row| format!("row {row}")).collect();
+    said.chain((!rows.is_empty()).then(|| format!("not all faults: {}", rows.join(", ")))).collect()
 }
 
 /// Lines in one cell of a table.
@@ -151,6 +158,7 @@ fn replaced(page: &str, part: &str, text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prove::real::SUITES;
 
     #[test]
     fn a_part_is_replaced_and_the_rest_stays() {
@@ -165,5 +173,20 @@ mod tests {
     fn what_was_not_caught_or_not_installed_stands_out() {
         let bite = Bite { fault: "x", finder: Finder::Test("t"), found: None, cpu: 1.0 };
         assert!(teeth(&[bite]).contains("0 of 1") && teeth(&[]).contains("0 of 0"));
+        let mut outcome = Outcome {
+            suite: SUITES[3],
+            rounds: 1,
+            verdict: Verdict::Passed,
+            installed: BTreeMap::new(),
+            rows: [4, 5].into(),
+            missing: vec!["5 | cuts on Xfs | skipped: no".to_owned()],
+            acknowledged: 0,
+            figures: Vec::new(),
+        };
+        assert!(real(&[outcome.clone()]).contains("| **no pass**: not installed: 5 / cuts on Xfs / skipped: no |"));
+        outcome.missing.clear();
+        assert!(real(&[outcome.clone()]).contains("| passed |"));
+        outcome.rows.clear();
+        assert!(real(&[outcome]).contains("| **no pass**: not all faults: row 4, row 5 |"));
     }
 }

@@ -54,6 +54,9 @@ pub struct Counts {
     strangers: AtomicU64,
     kept: AtomicU64,
     moved: AtomicU64,
+    delayed: AtomicU64,
+    held_us: AtomicU64,
+    single: AtomicU64,
     reset: AtomicU64,
 }
 
@@ -66,6 +69,21 @@ impl Counts {
     /// Bytes handed on.
     pub fn moved(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that came before latency let them go on.
+    pub fn delayed(&self) -> u64 {
+        self.delayed.load(Ordering::Relaxed)
+    }
+
+    /// Milliseconds, over all connections, for which a link's rate held bytes back.
+    pub fn held_ms(&self) -> u64 {
+        self.held_us.load(Ordering::Relaxed) / 1000
+    }
+
+    /// Bytes that went on in a segment of their own.
+    pub fn single(&self) -> u64 {
+        self.single.load(Ordering::Relaxed)
     }
 
     /// Connections reset by order.

@@ -108,17 +108,24 @@ async fn write(
     counts: &Counts,
 ) -> io::Result<()> {
     while let Some((due, bytes)) = receive.recv().await {
-        sleep_until(due).await;
+        if due > Instant::now() {
+            counts.delayed.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            sleep_until(due).await;
+        }
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             passes(&mut link, counts).await;
             let Weather { rate, singly, .. } = *link.borrow();
-            let step = if bytes.len() - rest.len() < singly { 1 } else { rest.len() };
+            let single = bytes.len() - rest.len() < singly;
+            let step = if single { 1 } else { rest.len() };
             far.write_all(&rest[..step]).await?;
             counts.moved.fetch_add(step as u64, Ordering::Relaxed);
+            counts.single.fetch_add(u64::from(single), Ordering::Relaxed);
             rest = &rest[step..];
             if let Some(rate) = rate {
-                sleep(Duration::from_secs_f64(step as f64 / rate as f64)).await;
+                let held = Duration::from_secs_f64(step as f64 / rate as f64);
+                sleep(held).await;
+                counts.held_us.fetch_add(held.as_micros() as u64, Ordering::Relaxed);
             }
         }
     }

@@ -76,11 +76,14 @@ async fn a_connection_is_reset_by_order_and_others_begin() {
 #[tokio::test]
 async fn weather_slows_and_splits_and_loses_nothing() {
     let (proxy, mut stream) = echo().await;
+    let counted = || (proxy.counts().delayed(), proxy.counts().held_ms(), proxy.counts().single());
+    assert_eq!(counted(), (0, 0, 0), "nothing is wrong yet");
     let slow = Weather { latency: Duration::from_millis(60), ..Weather::FINE };
     proxy.set_all(&[STRANGER, "n1"], slow);
     let began = Instant::now();
     assert!(said(&mut stream, LATE).await);
     assert!(began.elapsed() >= Duration::from_millis(120), "both ways take 60 ms");
+    assert_eq!(counted(), (10, 0, 0), "five bytes both ways");
     for weather in [Weather { rate: Some(100_000), ..Weather::FINE }, Weather { singly: 300, ..Weather::FINE }] {
         proxy.set_all(&[STRANGER, "n1"], weather);
         let sent: Vec<u8> = (0..20_000u32).map(|number| number as u8).collect();
@@ -90,4 +93,6 @@ async fn weather_slows_and_splits_and_loses_nothing() {
         timeout(LATE, both).await.unwrap().unwrap();
         assert_eq!(back, sent, "{weather:?}");
     }
+    let (delayed, held, single) = counted();
+    assert!(delayed == 10 && held >= 400 && single >= 600, "20,000 bytes both ways: {held} ms, {single} segments");
 }

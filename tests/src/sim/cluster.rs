@@ -90,6 +90,8 @@ pub struct Cluster {
     /// The replicas.
     pub machines: Vec<Machine>,
     gateways: Vec<Host>,
+    /// Processes of gateways so far.
+    gateway_lives: u64,
     /// The clients' host.
     pub clients: Host,
     seed: u64,
@@ -128,9 +130,9 @@ impl Cluster {
             replicas: scenario.copies(),
             timings: Timings { heartbeat_ms: 100, election_min_ms: 300, election_max_ms: 600 },
             log: LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() },
-            // Small, so that snapshots and purges happen in every run.
+            // Small, so that snapshots and purges happen in nearly every run.
             log_retain_bytes: 2 << 20,
-            log_retain_entries: 100,
+            log_retain_entries: 20,
             undelete: UNDELETE,
             gc_grace: Duration::from_secs(2),
             upload_max: scenario.upload_max(),
@@ -141,6 +143,7 @@ impl Cluster {
             net: SimNet::new(seed ^ 0x6e65_7477_6f72_6b00),
             machines: Vec::new(),
             gateways: Vec::new(),
+            gateway_lives: 0,
             clients: Host::default(),
             seed,
             now,
@@ -157,15 +160,28 @@ impl Cluster {
         }
         for at in 0..2 {
             let mut host = Host::default();
-            let name = format!("g{}", at + 1);
-            let seams = cluster.seams(&name, HostClock { now_ms: cluster.now.clone(), skew_ms: Arc::default() }, 0);
             if scenario.drifts() {
                 host.drift(drawn_rate(&mut rates));
             }
-            host.start(gateway(seams, cluster.config.peers.iter().map(|(_, address)| address.clone()).collect(), name));
             cluster.gateways.push(host);
+            cluster.start_gateway(at, 0);
         }
         cluster
+    }
+
+    fn start_gateway(&mut self, at: usize, life: u64) {
+        let name = format!("g{}", at + 1);
+        let seams = self.seams(&name, HostClock { now_ms: self.now.clone(), skew_ms: Arc::default() }, life);
+        let seeds = self.config.peers.iter().map(|(_, address)| address.clone()).collect();
+        self.gateways[at].start(gateway(seams, seeds, name));
+    }
+
+    /// The process of a gateway dies with whatever is under way, and another one starts.
+    pub fn restart_gateway(&mut self, at: usize) {
+        self.net.kill(&format!("g{}", at + 1), false);
+        self.gateways[at].kill();
+        self.gateway_lives += 1;
+        self.start_gateway(at, self.gateway_lives);
     }
 
     /// One more replica, starting: the first ones make the cluster, later ones ask to join it.

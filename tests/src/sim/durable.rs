@@ -6,7 +6,7 @@
 //! - *log matching*: where two logs have an entry of one leader at one place, they are the same up to there;
 //! - *what is durable stays*: a committed entry that was on a disk is there at every later look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use holdfast_replica::verify::{Marks, marks};
 use holdfast_wire::id::{BlobId, GroupId, NodeId};
 
 use super::cluster::{Cluster, name};
+use super::invariants::Commit;
 use super::scenario::Scenario;
 
 /// What earlier looks saw.
@@ -23,8 +24,8 @@ use super::scenario::Scenario;
 pub struct Durable {
     /// Committed entries that were on a machine's disk: up to which index.
     held: BTreeMap<(GroupId, usize), u64>,
-    /// Looks so far.
-    pub looks: u64,
+    /// Logs of which the beginning was gone, at whatever look.
+    pub purged: BTreeSet<(GroupId, usize)>,
     /// A machine whose disk is known to be damaged, until it has another: its log cannot be read.
     pub damaged: Option<usize>,
 }
@@ -48,10 +49,9 @@ impl Durable {
     pub fn look(
         &mut self,
         cluster: &Cluster,
-        committed: &BTreeMap<GroupId, u64>,
+        committed: &BTreeMap<GroupId, Commit>,
         scenario: Scenario,
     ) -> Result<(), String> {
-        self.looks += 1;
         let disks: Vec<SimulatedFiles> = cluster
             .machines
             .iter()
@@ -76,6 +76,9 @@ impl Durable {
             {
                 lasts.insert((group, at), last);
                 leaders.insert((group, at), leader);
+                if entries.first().is_none_or(|(first, _)| first.index > 1) && last > 0 {
+                    self.purged.insert((group, at));
+                }
                 logs.entry(group).or_default().push((at, entries));
             }
         }
@@ -92,22 +95,23 @@ impl Durable {
         self.stays(&lasts, &leaders, committed)?;
         for (group, known) in known(cluster)? {
             // Machines that do not run now have a disk all the same.
-            let holders = |holds: &dyn Fn(usize) -> bool| {
-                let of_voter = |at: &usize| ids[*at].is_none_or(|id| known.voters.contains(&id));
+            let holders = |voters: &[NodeId], holds: &dyn Fn(usize) -> bool| {
+                let of_voter = |at: &usize| ids[*at].is_none_or(|id| voters.contains(&id));
                 (0..disks.len()).filter(of_voter).filter(|at| holds(*at)).count()
             };
-            let majority = known.voters.len() / 2 + 1;
-            let place = committed.get(&group).copied().unwrap_or(0);
-            let count = holders(&|at| lasts.get(&(group, at)).is_some_and(|last| *last >= place));
-            if count < majority && !known.voters.is_empty() && scenario.keeps_logs() {
+            let Commit { index, voters } = committed.get(&group).cloned().unwrap_or_default();
+            let count = holders(&voters, &|at| lasts.get(&(group, at)).is_some_and(|last| *last >= index));
+            // While one voter takes another's place both count, and half of them may be a majority.
+            if count < voters.len().div_ceil(2) && scenario.keeps_logs() {
                 return Err(format!(
-                    "durable quorum: entry {place} of group {group} is committed, and on {count} of {} disks: {lasts:?}",
-                    known.voters.len()
+                    "durable quorum: entry {index} of group {group} is committed, and on {count} of {} disks: {lasts:?}",
+                    voters.len()
                 ));
             }
+            let majority = known.voters.len() / 2 + 1;
             for (blob, len) in known.blobs.iter().filter(|_| scenario.keeps_copies()) {
                 let file = file_of(group, *blob);
-                let count = holders(&|at| disks[at].len_of(&file).is_some_and(|held| held >= *len));
+                let count = holders(&known.voters, &|at| disks[at].len_of(&file).is_some_and(|held| held >= *len));
                 if count < majority {
                     return Err(format!(
                         "durable copies: blob {blob} of {len} bytes is named by group {group} up to {}, and on {count} \
@@ -124,7 +128,7 @@ impl Durable {
         &mut self,
         lasts: &BTreeMap<(GroupId, usize), u64>,
         leaders: &BTreeMap<(GroupId, usize), (u64, u64)>,
-        committed: &BTreeMap<GroupId, u64>,
+        committed: &BTreeMap<GroupId, Commit>,
     ) -> Result<(), String> {
         for ((group, at), held) in &self.held {
             // A group that has left the machine has no log there.
@@ -142,7 +146,9 @@ impl Durable {
         self.held = lasts
             .iter()
             .filter(|((group, at), _)| leaders.get(&(*group, *at)).copied() == newest(*group))
-            .map(|((group, at), last)| ((*group, *at), (*last).min(committed.get(group).copied().unwrap_or(0))))
+            .map(|((group, at), last)| {
+                ((*group, *at), (*last).min(committed.get(group).map_or(0, |commit| commit.index)))
+            })
             .collect();
         Ok(())
     }

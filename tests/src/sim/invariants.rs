@@ -16,6 +16,15 @@ struct Seen {
     life: u64,
 }
 
+/// The highest place of a group that is known to be committed.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// Its index.
+    pub index: u64,
+    /// The voters, as who knew of it first knew them then; while they change, those before and after.
+    pub voters: Vec<NodeId>,
+}
+
 /// What has been seen so far.
 #[derive(Default)]
 pub struct Watch {
@@ -26,8 +35,8 @@ pub struct Watch {
     members: BTreeMap<(GroupId, usize), Seen>,
     /// The hash over all changes up to each place that somebody was seen at, and who was first.
     applied: BTreeMap<(GroupId, u64), (u64, usize)>,
-    /// The highest place known to be committed.
-    pub committed: BTreeMap<GroupId, u64>,
+    /// What is known to be committed.
+    pub committed: BTreeMap<GroupId, Commit>,
     /// Places and terms compared.
     pub checks: u64,
 }
@@ -53,11 +62,11 @@ impl Watch {
                 let group = status.group;
                 let who = || format!("group {group} on {}", name(at));
                 self.election(&status, &who())?;
-                // applied ≤ committed ≤ last
-                if status.committed > status.last_log {
+                if status.applied > status.committed || status.committed > status.last_log {
                     return Err(format!(
-                        "order of marks: {}: committed {} > last {}",
+                        "order of marks: {}: applied {}, committed {}, last {}",
                         who(),
+                        status.applied,
                         status.committed,
                         status.last_log
                     ));
@@ -97,7 +106,9 @@ impl Watch {
                     }
                 }
                 let highest = self.committed.entry(group).or_default();
-                *highest = (*highest).max(status.committed);
+                if status.committed > highest.index {
+                    *highest = Commit { index: status.committed, voters: status.voters };
+                }
             }
         }
         Ok(())
@@ -128,7 +139,7 @@ impl Watch {
         for (at, machine) in cluster.machines.iter().enumerate() {
             let node = machine.node.lock();
             for status in node.iter().flat_map(|node| node.statuses()).filter(|status| status.role == Role::Leader) {
-                let highest = self.committed.get(&status.group).copied().unwrap_or(0);
+                let highest = self.committed.get(&status.group).map_or(0, |commit| commit.index);
                 if status.last_log < highest {
                     return Err(format!(
                         "leader completeness: {} leads group {} with {} entries of {highest} committed",

@@ -6,13 +6,13 @@ use std::time::Duration;
 /// Which faults a run has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
-    /// Any of the others that leave every disk readable, one after the other.
+    /// Any of the others that leave every disk readable, also while others last.
     Mixed,
     /// Processes die and come back.
     Kill,
     /// Machines lose their power, one, two or all at once.
     Power,
-    /// Links are cut, both ways and one way, and leaders from the other replicas alone.
+    /// Links are cut, both ways and one way, leaders from the other replicas alone, and gateways from replicas.
     Partition,
     /// Processes are paused.
     Pause,
@@ -34,7 +34,7 @@ pub enum Scenario {
     Members,
     /// A bit of a log flips while its machine is off.
     LogRot,
-    /// A replica loses its disk.
+    /// A replica loses its disk, and others are killed, paused and cut off while it gets everything back.
     Wipe,
     /// Nothing: the workload alone.
     Calm,
@@ -103,7 +103,8 @@ impl Scenario {
             Self::Election => vec![Self::Early, Self::Transfer],
             Self::Clocks => vec![Self::Clocks, Self::Clocks, Self::Kill, Self::Partition, Self::Transfer],
             Self::Latent => vec![Self::Latent, Self::Latent, Self::Kill],
-            Self::Grow => vec![Self::Grow, Self::Kill, Self::Partition, Self::Power, Self::Transfer],
+            Self::Grow => vec![Self::Kill, Self::Partition, Self::Power, Self::Transfer],
+            Self::Wipe => vec![Self::Kill, Self::Kill, Self::Partition, Self::Pause],
             Self::Undelete => vec![Self::Kill, Self::Power, Self::Partition, Self::Weather, Self::Transfer],
             one => vec![one],
         }
@@ -151,9 +152,14 @@ impl Scenario {
         matches!(self, Self::Rot | Self::Collect | Self::Latent)
     }
 
-    /// Whether members keep their logs, and groups their members.
+    /// Whether one fault may begin while another lasts.
+    pub fn overlaps(self) -> bool {
+        self == Self::Mixed
+    }
+
+    /// Whether members keep their logs.
     pub fn keeps_logs(self) -> bool {
-        !matches!(self, Self::Members | Self::LogRot | Self::Wipe | Self::Grow)
+        !matches!(self, Self::LogRot | Self::Wipe)
     }
 
     /// Whether every copy that a majority had stays readable: nothing rots, nobody loses a disk, and nothing moves.

@@ -9,6 +9,7 @@ mod life;
 mod modes;
 mod reads;
 mod restore;
+mod scrubbing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -8,6 +8,7 @@ use crate::body;
 use crate::client::raw::{Call, NoReply, Reply};
 use crate::client::xml;
 use crate::history::answer::{code, etag, refused};
+use crate::history::statuses::Asked;
 use crate::history::versioned::{Listing, Op, Outcome, Shown, Versioned};
 use crate::history::{self, NEVER};
 
@@ -95,21 +96,21 @@ impl Client {
         let etag = hex::encode(Md5::digest(&bytes));
         let start = self.shared.now();
         let call = self.call(Method::PUT, key, None).header("x-amz-meta-body", write).body(bytes);
-        let result = self.send(call).await;
+        let result = self.send(Asked::Put, call).await;
         let outcome = self.made(key, &result);
         self.keep(key, Op::Put { write, etag }, start, outcome);
     }
 
     async fn mark(&mut self, key: &str) {
         let start = self.shared.now();
-        let result = self.send(self.call(Method::DELETE, key, None)).await;
+        let result = self.send(Asked::Delete, self.call(Method::DELETE, key, None)).await;
         let outcome = self.made(key, &result);
         self.keep(key, Op::Mark, start, outcome);
     }
 
     async fn remove(&mut self, key: &str, version: String) {
         let start = self.shared.now();
-        let result = self.send(self.call(Method::DELETE, key, Some(&version))).await;
+        let result = self.send(Asked::Delete, self.call(Method::DELETE, key, Some(&version))).await;
         let outcome = match &result {
             Ok(reply) if reply.status.is_success() => Outcome::Removed,
             _ => uncertain(&result),
@@ -119,7 +120,8 @@ impl Client {
 
     async fn read_version(&mut self, key: &str, version: Option<String>) -> bool {
         let start = self.shared.now();
-        let result = self.send(self.call(Method::GET, key, version.as_deref())).await;
+        let asked = if version.is_some() { Asked::GetVersion } else { Asked::Get };
+        let result = self.send(asked, self.call(Method::GET, key, version.as_deref())).await;
         let outcome = match &result {
             Ok(reply) => shown(reply).map_or_else(Outcome::Failed, Outcome::Saw),
             Err(why) => Outcome::Failed(why.to_string()),
@@ -133,7 +135,7 @@ impl Client {
         let bucket = self.shared.plan.versions.as_deref().unwrap_or_default();
         let call = Call::bucket(Method::GET, bucket).query("versions", "").query("prefix", key);
         let start = self.shared.now();
-        let listing = match self.send(call).await {
+        let listing = match self.send(Asked::List, call).await {
             Ok(reply) if reply.status == StatusCode::OK => Ok(listing(&reply.text())),
             Ok(reply) => Err(format!("{} {}", reply.status, code(&reply))),
             Err(why) => Err(why.to_string()),

@@ -14,6 +14,9 @@ use super::cluster::{Cluster, name};
 use super::scenario::Scenario;
 use crate::rng::Rng;
 
+/// So many nodes a cluster that grows comes to.
+pub const GROWN: usize = 5;
+
 /// What happened, for the trace.
 pub type Event = String;
 
@@ -104,11 +107,17 @@ impl Adversary {
         {
             return Some(event);
         }
-        if now < self.next_ms || self.heal_ms.is_some() || !self.down.is_empty() {
+        let struck = self.heal_ms.is_some() || !self.down.is_empty();
+        if now < self.next_ms || (struck && !self.scenario.overlaps()) {
             return None;
         }
         self.next_ms = now + 400 + self.rng.below(1500);
-        let scenario = *self.rng.pick(&self.scenario.strikes());
+        let scenario = match self.scenario {
+            // What the others are to happen among comes first.
+            Scenario::Grow if cluster.machines.len() < GROWN => Scenario::Grow,
+            Scenario::Wipe if self.wiped.is_empty() => Scenario::Wipe,
+            of => *self.rng.pick(&of.strikes()),
+        };
         let event = self.strike(scenario, cluster, now)?;
         self.installed += 1;
         Some(event)

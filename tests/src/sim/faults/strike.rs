@@ -8,7 +8,7 @@ use holdfast_wire::id::{GroupId, NodeId, RequestId};
 use holdfast_wire::request::{Request, RootRequest};
 use holdfast_wire::service::Body;
 
-use super::{Adversary, Event, leader};
+use super::{Adversary, Event, GROWN, leader};
 use crate::sim::cluster::{Cluster, name};
 use crate::sim::scenario::Scenario;
 
@@ -20,8 +20,16 @@ impl Adversary {
         // Who leads is hit half of the time.
         let one = if self.rng.percent(50) { leader(cluster, &mut self.rng).unwrap_or(any) } else { any };
         let outage = 50 + self.rng.below(2500);
+        if self.is_down(one) {
+            return None;
+        }
         match scenario {
             Scenario::Mixed | Scenario::Collect | Scenario::Election | Scenario::Calm | Scenario::Undelete => None,
+            Scenario::Kill if self.rng.percent(15) => {
+                let gateway = self.rng.below(cluster.gateways().len() as u64) as usize;
+                cluster.restart_gateway(gateway);
+                Some(format!("g{} is killed and starts again", gateway + 1))
+            }
             Scenario::Kill => {
                 cluster.kill(one);
                 self.down.push((one, now + outage));
@@ -31,7 +39,8 @@ impl Adversary {
                 let how_many = 1 + self.rng.below(count as u64) as usize;
                 let torn = self.rng.percent(60);
                 let mut names = Vec::new();
-                for at in (one..count).chain(0..one).take(how_many) {
+                let on = (one..count).chain(0..one).filter(|at| !self.is_down(*at));
+                for at in on.take(how_many).collect::<Vec<_>>() {
                     cluster.cut_power(at, torn, &mut self.rng);
                     self.down.push((at, now + outage + self.rng.below(300)));
                     names.push(name(at));
@@ -75,7 +84,9 @@ impl Adversary {
                 Some(format!("{many} disks from {} on fail to sync soon", name(one)))
             }
             Scenario::Rot => {
-                let files = self.spoilable(cluster, one, count - 1);
+                // One of three may have been away when it was written.
+                let most = if self.scenario == Scenario::Rot { count - 1 } else { 1 };
+                let files = self.spoilable(cluster, one, most);
                 if files.is_empty() {
                     return None;
                 }
@@ -108,7 +119,7 @@ impl Adversary {
                 Some(format!("the clock of {} is {skew_ms} ms off", name(one)))
             }
             Scenario::Grow => {
-                if count >= 5 || now < 2500 {
+                if count >= GROWN || now < 2500 {
                     return None;
                 }
                 let at = cluster.add();
@@ -187,7 +198,7 @@ impl Adversary {
                 cluster.net.cut(host, &one);
             }
         };
-        match self.rng.below(6) {
+        match self.rng.below(8) {
             0 => {
                 cluster.net.cut(&one, &other);
                 format!("{one} is not heard by {other}")
@@ -205,11 +216,26 @@ impl Adversary {
                 format!("{one} is cut off from everybody")
             }
             // It may believe that it leads, and clients reach it.
-            _ => {
+            4 | 5 => {
                 apart(cluster, &replicas);
                 format!("{one} is cut off from the other replicas")
             }
+            6 => {
+                apart(cluster, &["g1".to_owned()]);
+                format!("{one} and g1 are cut off from each other")
+            }
+            _ => {
+                for host in (0..count).map(name) {
+                    cluster.net.cut("g1", &host);
+                    cluster.net.cut(&host, "g1");
+                }
+                "g1 is cut off from all replicas".to_owned()
+            }
         }
+    }
+
+    fn is_down(&self, at: usize) -> bool {
+        self.down.iter().any(|(down, _)| *down == at)
     }
 
     /// The blobs on a machine of which a copy may be spoilt, with copies on so many machines at most: where all are, there
